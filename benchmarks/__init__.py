@@ -1,0 +1,1 @@
+"""Benchmarks, one package a table; run one with ``python -m benchmarks.<name>``."""

@@ -1,0 +1,66 @@
+"""Measures the embedded path: ``python -m benchmarks.path [--quick] [--save] --json``.
+
+Parts, each in a process of its own, one after the other:
+
+- *embedded*: JSON votes in a SQLite log -> decoded, judged, rated, archived, published; against a loop without engine;
+- *replay*: the archive that this left, and the raw votes as Parquet, into new stores;
+- *freshness*: from append to published board at 5,000 votes/s;
+- *memory*: resident memory over 10 million votes with a window of 1 million.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.machine import describe_machine, describe_versions
+
+TARGETS = {
+    "embedded_votes_per_s": 350_000,
+    "replay_archive_votes_per_s": 1_500_000,
+    "freshness_p99_ms": 1_500,
+    "memory_growth": "constant",
+}
+RESULTS = Path(__file__).parent / "results.json"
+
+
+def run_part(name: str, folder: Path, *arguments: str) -> dict[str, object]:
+    """Run one part in a fresh process and return the object that it prints last."""
+    command = [sys.executable, "-m", f"benchmarks.path.{name}", str(folder), *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    figures: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def main() -> None:
+    """Run all parts and print one JSON object as the last line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the votes")
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line (always so)")
+    parser.add_argument("--save", action="store_true", help="keep the result beside this file")
+    options = parser.parse_args()
+    votes = 300_000 if options.quick else 3_000_000
+    figures: dict[str, object] = {"votes": votes}
+    with tempfile.TemporaryDirectory(prefix="kwise-bench-") as name:
+        folder = Path(name)
+        figures |= run_part("throughput", folder, str(votes))
+        figures |= run_part("freshness", folder, "10" if options.quick else "60")
+        figures |= run_part("memory", folder, "1000000" if options.quick else "10000000")
+    result = {
+        "benchmark": "path",
+        "figures": figures,
+        "targets": TARGETS,
+        "versions": describe_versions("apache-beam", "duckdb", "numba", "numpy", "pyarrow"),
+        "machine": describe_machine(),
+    }
+    if options.save:
+        RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

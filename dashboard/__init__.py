@@ -1,0 +1,1 @@
+"""The web app that shows the board and takes votes."""

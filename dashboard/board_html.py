@@ -1,0 +1,211 @@
+"""The board's HTML. All text from data passes through `_text`: names of models are written by strangers."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Final
+
+from dashboard.board_view import BoardView, Row
+from dashboard.formatting import (
+    ABSENT,
+    format_ago,
+    format_clock,
+    format_count,
+    format_day,
+    format_interval,
+    format_plural,
+    format_rank_interval,
+    format_tick,
+    format_value,
+)
+from dashboard.freshness import Freshness
+from dashboard.methods import MethodNote
+from dashboard.notices import Notice
+from dashboard.scale import Scale
+from dashboard.theme import DARK, LIGHT
+from pipeline.contracts.arena import RegisteredArena
+from pipeline.contracts.snapshot import Board
+
+_LINK_SCHEMES: Final = ("https://", "http://")
+_CUT: Final = 1e-6
+
+
+def render_heading(registered: RegisteredArena, board: Board, freshness: Freshness) -> str:
+    """Render the arena's title and the figures under it."""
+    models = registered.models
+    retired = sum(model.retired for model in models)
+    as_of = board.as_of
+    figures = [
+        ("Votes", format_count(board.votes), f"{registered.arena.k} models in each", ""),
+        ("Models", format_count(len(board.models)), f"{retired} retired" if retired else "all competing", ""),
+        (
+            "As of",
+            ABSENT if as_of is None else f"{format_clock(as_of)} <small>UTC</small>",
+            "no votes yet" if freshness.vote_age is None else f"{format_day(as_of)}, {format_ago(freshness.vote_age)}",
+            "",
+        ),
+        ("State", freshness.label, freshness.reason, f" kw-{freshness.state}"),
+    ]
+    items = "".join(
+        f'<div class="kw-figure{extra}"><dt>{name}</dt><dd>{value}</dd><dd class="kw-aside">{_text(aside)}</dd></div>'
+        for name, value, aside, extra in figures
+    )
+    return (
+        f'<h1 class="kw-title">{_text(registered.arena.title or registered.arena.id)}</h1>'
+        f'<dl class="kw-figures">{items}</dl>'
+    )
+
+
+def render_notice(notice: Notice) -> str:
+    """Render a notice; a warning is announced by screen readers at once."""
+    role = "alert" if notice.kind == "warning" else "status"
+    command = f"<pre><code>{_text(notice.command)}</code></pre>" if notice.command else ""
+    return (
+        f'<section class="kw-notice kw-notice-{notice.kind}" role="{role}">'
+        f"<h2>{_text(notice.title)}</h2><p>{_text(notice.text)}</p>{command}</section>"
+    )
+
+
+def render_section(title: str, aside: str) -> str:
+    """Render the heading of a section below the board."""
+    return f'<h2 class="kw-section">{_text(title)} <small>{_text(aside)}</small></h2>'
+
+
+def render_more(hidden: int) -> str:
+    """Render how many rows are left out, and where they are."""
+    return (
+        f'<p class="kw-legend">{format_plural(hidden, "more model")} below: '
+        "find them by name, or download the whole board.</p>"
+    )
+
+
+def render_keys(names: Sequence[str]) -> str:
+    """Render which line of the trend is whose."""
+    items = "".join(
+        f'<li><i style="background:light-dark({light},{dark})"></i>{_text(name)}</li>'
+        for name, light, dark in zip(names, LIGHT.series, DARK.series, strict=False)
+    )
+    return f'<ul class="kw-keys">{items}</ul>'
+
+
+def render_legend(note: MethodNote, view: BoardView) -> str:
+    """Render the line that says what is drawn."""
+    joined = ""
+    if view.has_rank_intervals and not view.prior:
+        joined = (
+            ' <span class="kw-key"><i class="kw-chain"></i></span>'
+            "joins neighbours that cannot be told apart: their rank intervals, in brackets, overlap."
+        )
+    return f'<p class="kw-legend">{_text(note.explanation)}{joined}</p>'
+
+
+def render_board(view: BoardView, rows: Sequence[Row], note: MethodNote) -> str:
+    """Render the table. Roles are spelled out because on a phone the rows are grids, which would hide them."""
+    body = "".join(
+        _render_row(row, following, view, note) for row, following in zip(rows, [*rows[1:], None], strict=True)
+    )
+    # Organizations and licenses are columns only where somebody has filled them in.
+    kinds = "".join(
+        f" kw-no-{field}s"
+        for field in ("organization", "license")
+        if not any(getattr(r.rating, field) for r in view.rows)
+    )
+    return (
+        f'<table class="kw-board{kinds}" role="table" style="{_grid_style(view.scale)}">'
+        + '<thead role="rowgroup"><tr role="row">'
+        + _head("rank", "Rank")
+        + _head("name", "Model")
+        + _head("organization", "Organization")
+        + _head("license", "License")
+        + _head("number", note.heading)
+        + f'<th role="columnheader" class="kw-bar" aria-label="Interval">{_render_axis(view.scale, note)}</th>'
+        + _head("votes", "Votes")
+        + _head("comparisons", "Comparisons")
+        + f'</tr></thead><tbody role="rowgroup">{body}</tbody></table>'
+    )
+
+
+def _head(name: str, text: str) -> str:
+    return f'<th role="columnheader" class="kw-{name}">{text}</th>'
+
+
+def _render_row(row: Row, following: Row | None, view: BoardView, note: MethodNote) -> str:
+    rating = row.rating
+    is_chained = view.has_rank_intervals and not view.prior
+    chain = "".join(
+        (
+            " kw-chained" if is_chained else "",
+            " kw-up" if is_chained and row.joined else "",
+            " kw-down" if is_chained and following is not None and following.joined else "",
+        )
+    )
+    rank = ABSENT if view.prior else str(rating.rank)
+    interval = format_rank_interval(rating.rank_low, rating.rank_high)
+    said = (
+        '<span class="kw-said">, cannot be told apart from the line above</span>' if is_chained and row.joined else ""
+    )
+    details = [rating.organization, rating.license, format_plural(rating.votes, "vote")]
+    under = " · ".join(detail for detail in details if detail)
+    return (
+        f'<tr role="row" data-model="{_text(rating.model)}">'
+        f'<td role="cell" class="kw-rank{chain}"><b>{rank}</b> <span>{interval}</span>{said}</td>'
+        f'<th role="rowheader" scope="row" class="kw-name"><span class="kw-clip" title="{_text(rating.model)}">'
+        f'{_render_name(row)}</span>{_render_retired(row)}<small class="kw-sub">{_text(under)}</small></th>'
+        f'<td role="cell" class="kw-organization">{_text(rating.organization or ABSENT)}</td>'
+        f'<td role="cell" class="kw-license">{_text(rating.license or ABSENT)}</td>'
+        f'<td role="cell" class="kw-number">{format_value(row.drawn.number, note.unit)}</td>'
+        f'<td role="cell" class="kw-bar">{_render_bar(row, view.scale, note)}</td>'
+        f'<td role="cell" class="kw-votes">{format_count(rating.votes)}</td>'
+        f'<td role="cell" class="kw-comparisons">{format_count(rating.comparisons)}</td></tr>'
+    )
+
+
+def _render_name(row: Row) -> str:
+    url = row.model.url or ""
+    if not url.lower().startswith(_LINK_SCHEMES):
+        return _text(row.title)
+    return f'<a href="{_text(url)}" target="_blank" rel="noopener noreferrer nofollow">{_text(row.title)}</a>'
+
+
+def _render_retired(row: Row) -> str:
+    return '<span class="kw-tag">retired</span>' if row.model.retired else ""
+
+
+def _grid_style(scale: Scale) -> str:
+    """Return where the grid of all rows begins, and its step as a part of what is right of that."""
+    if len(scale.ticks) < 2:
+        return "--kw-first:0%;--kw-step:100%"
+    first, second = (scale.place(tick) for tick in scale.ticks[:2])
+    return f"--kw-first:{first:.4f}%;--kw-step:{100 * (second - first) / (100 - first):.4f}%"
+
+
+def _render_axis(scale: Scale, note: MethodNote) -> str:
+    marks = "".join(
+        f'<span style="left:{scale.place(tick):.2f}%">{format_tick(tick, scale.ticks, note.unit)}</span>'
+        for tick in scale.ticks
+    )
+    return f'<div class="kw-axis" aria-hidden="true">{marks}</div>'
+
+
+def _render_bar(row: Row, scale: Scale, note: MethodNote) -> str:
+    drawn = row.drawn
+    interval = format_interval(drawn.low, drawn.high, note.unit)
+    parts, mark = "", "dot"
+    if drawn.low is not None and drawn.high is not None:
+        mark = "tick"
+        left, right = scale.place(drawn.low), scale.place(drawn.high)
+        margin = _CUT * (scale.high - scale.low)
+        cut = (" kw-cut-left" if drawn.low < scale.low - margin else "") + (
+            " kw-cut-right" if drawn.high > scale.high + margin else ""
+        )
+        parts += f'<i class="kw-span{cut}" style="left:{left:.2f}%;width:{max(0.0, right - left):.2f}%"></i>'
+    if drawn.mark is not None:
+        parts += f'<i class="kw-{mark}" style="left:{scale.place(drawn.mark):.2f}%"></i>'
+    said = "no interval" if interval == ABSENT else interval
+    return f'<div class="kw-track" role="img" aria-label="{said}" title="{said}">{parts}</div>'
+
+
+def _text(text: str) -> str:
+    """Escape for elements and attributes; characters that do not print, such as changes of direction, become spaces."""
+    return html.escape("".join(char if char.isprintable() else " " for char in text))

@@ -1,0 +1,108 @@
+"""Text of numbers and times. Whatever is absent, or not a number, is an en dash."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+ABSENT: Final = "–"
+MINUS: Final = "−"
+
+Unit = Literal["points", "score", "share"]
+"""`points`: the published scale, whole numbers. `score`: a method's own units, two decimals. `share`: per cent."""
+
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_SECOND: Final = 1_000
+_MINUTE: Final = 60 * _SECOND
+_HOUR: Final = 60 * _MINUTE
+_DAY: Final = 24 * _HOUR
+
+
+def format_count(count: int | None) -> str:
+    """Return a whole number with thousands separated."""
+    return ABSENT if count is None else f"{count:,}".replace("-", MINUS)
+
+
+def format_plural(count: int, noun: str) -> str:
+    """Return ``1 vote``, ``2,000 votes``."""
+    return f"{format_count(count)} {noun if count == 1 else noun + 's'}"
+
+
+def format_value(value: float | None, unit: Unit) -> str:
+    """Return a rating in its unit; a share of 0.5 is ``50.0 %``."""
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    if unit == "points":
+        text = f"{value:,.0f}"
+    elif unit == "score":
+        text = f"{value:,.2f}"
+    else:
+        text = f"{100 * value:.1f}"
+    if not text.strip("-0.,"):
+        text = text.lstrip("-")  # no minus before a zero
+    return text.replace("-", MINUS) + (" %" if unit == "share" else "")
+
+
+def format_tick(value: float, ticks: Sequence[float], unit: Unit) -> str:
+    """Return the label of a tick among `ticks`, with as many digits as their distance needs."""
+    factor = 100 if unit == "share" else 1
+    step = factor * (ticks[1] - ticks[0]) if len(ticks) > 1 else 1.0
+    digits = max(0, math.ceil(-math.log10(step) - 1e-9))
+    text = f"{factor * value:,.{digits}f}"
+    if not text.strip("-0.,"):
+        text = text.lstrip("-")
+    return text.replace("-", MINUS) + (" %" if unit == "share" else "")
+
+
+def format_interval(low: float | None, high: float | None, unit: Unit) -> str:
+    """Return ``986–1,031``, or ``−3 to 12`` where a dash could be taken for a minus."""
+    texts = [format_value(low, unit), format_value(high, unit)]
+    if ABSENT in texts:
+        return ABSENT
+    first = texts[0].removesuffix(" %")
+    return f"{first} to {texts[1]}" if MINUS in "".join(texts) else f"{first}{ABSENT}{texts[1]}"
+
+
+def format_rank_interval(low: int | None, high: int | None) -> str:
+    """Return ``(1–3)``, ``(2)`` for a settled rank, and nothing where there is no interval."""
+    if low is None or high is None:
+        return ""
+    return f"({low})" if low == high else f"({low}{ABSENT}{high})"
+
+
+def format_age(milliseconds: int) -> str:
+    """Return how long something takes or lies back: ``3 s``, ``5 min``, ``2 h``, ``4 days``. Never negative."""
+    age = max(0, milliseconds)
+    if age < _MINUTE:
+        return f"{age // _SECOND} s"
+    if age < _HOUR:
+        return f"{age // _MINUTE} min"
+    if age < 2 * _DAY:
+        return f"{age // _HOUR} h"
+    return f"{age // _DAY:,} days"
+
+
+def format_ago(milliseconds: int) -> str:
+    """Return how long ago: ``just now``, ``3 s ago``."""
+    return "just now" if milliseconds < _SECOND else f"{format_age(milliseconds)} ago"
+
+
+def format_clock(time: int | None) -> str:
+    """Return the time of day in UTC of `time` (ms since 1970), ``04:02:39``."""
+    moment = _moment(time)
+    return ABSENT if moment is None else f"{moment:%H:%M:%S}"
+
+
+def format_day(time: int | None) -> str:
+    """Return the day in UTC of `time` (ms since 1970), ``25 Nov 2026``, in English whatever the locale."""
+    moment = _moment(time)
+    return ABSENT if moment is None else f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
+
+
+def _moment(time: int | None) -> datetime | None:
+    try:
+        return None if time is None else datetime.fromtimestamp(time / 1_000, UTC)
+    except (OverflowError, ValueError, OSError):  # a record may bear any int64 as its time
+        return None

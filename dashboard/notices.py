@@ -1,0 +1,98 @@
+"""What the page says when there is no board to show, or when the board needs a word of caution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dashboard.formatting import format_age
+from dashboard.freshness import Freshness
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A heading, a sentence or two, and a command that helps. `empty`: it stands in place of a board."""
+
+    kind: Literal["empty", "note", "warning"]
+    title: str
+    text: str
+    command: str | None = None
+
+
+def no_store(store: Path) -> Notice:
+    """Nothing has been published at `store`."""
+    return Notice(
+        "empty",
+        "Waiting for a store",
+        f"Nothing has been published in {store} so far. Start a job that writes there; the board appears by itself.",
+        f"kwise pipeline run --from sqlite:events.db --store {store}",
+    )
+
+
+def unreadable_store(reason: str) -> Notice:
+    """The store is there and cannot be read."""
+    return Notice("empty", "The store cannot be read", reason)
+
+
+def no_arenas(store: Path) -> Notice:
+    """The store knows no arena."""
+    return Notice(
+        "empty",
+        "No arenas yet",
+        f"The store {store} is there, and no arena is in it. An arena begins with its file, or with its first vote.",
+        "kwise arena apply arena.toml --to sqlite:events.db",
+    )
+
+
+def no_models() -> Notice:
+    """The arena has no models."""
+    return Notice("empty", "No models yet", "This arena is set up, and no model has been added to it.")
+
+
+def no_votes(models: int) -> Notice:
+    """The board is the prior."""
+    who = "the model is" if models == 1 else f"all {models:,} models are"
+    return Notice(
+        "note",
+        "No votes yet",
+        f"This is the prior, what is believed before anybody has voted: {who} taken to be average. "
+        "Ranks appear with the first vote.",
+    )
+
+
+def stalled(freshness: Freshness, store: Path) -> Notice:
+    """The job does not report."""
+    since = (
+        "No job has ever reported on this store."
+        if freshness.heartbeat_age is None
+        else f"The job that counts votes was last seen {format_age(freshness.heartbeat_age)} ago."
+    )
+    return Notice(
+        "warning",
+        "Not being updated",
+        f"{since} What you see is the last board that was published.",
+        f"kwise pipeline run --from sqlite:events.db --store {store}",
+    )
+
+
+def rebuilding(label: str) -> Notice:
+    """The method's board is rebuilt after a retraction."""
+    return Notice(
+        "note", "Being rebuilt", f"Votes were retracted. {label} depends on the order of votes and is computed anew."
+    )
+
+
+def unknown_arena(asked: str, shown: str) -> Notice:
+    """A link names an arena that is not in the store."""
+    return Notice("note", "Unknown arena", f"There is no arena {asked} in this store. You see {shown}.")
+
+
+def no_match(words: str) -> Notice:
+    """The search finds nothing."""
+    return Notice("empty", "Nothing found", f"No model, organization or license matches {words}.")
+
+
+def no_boards() -> Notice:
+    """The arena is published without a board."""
+    return Notice("empty", "The first board is being computed", "It appears here as soon as it is published.")

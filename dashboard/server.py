@@ -1,0 +1,123 @@
+"""Starting the app: one Streamlit server as a child process."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from typing import Final
+
+from dashboard.theme import theme_options
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 8501
+
+_HERE: Final = Path(__file__).resolve().parent
+_OPTIONS: Final = {
+    "server.headless": "true",
+    "server.fileWatcherType": "none",
+    # Streamlit sends large elements once and then by their hash. With fragments that run by themselves the browser may
+    # have dropped what the server refers to ("Cached ForwardMsg MISS", and the page is dead): send them whole.
+    "global.minCachedMessageSize": "1e12",
+    "server.enableWebsocketCompression": "true",
+    "browser.gatherUsageStats": "false",
+    "client.toolbarMode": "viewer",
+    "client.showErrorDetails": "none",  # tracebacks go to stderr, not to whoever looks at the page
+    "client.showErrorLinks": "false",
+    "logger.hideWelcomeMessage": "true",
+    "logger.level": "warning",
+    "runner.magicEnabled": "false",
+}
+
+
+class DashboardError(Exception):
+    """The app cannot be started. Says why and what to do."""
+
+
+def start_dashboard(store: Path, port: int = DEFAULT_PORT, host: str = DEFAULT_HOST) -> subprocess.Popen[bytes]:
+    """Start the server for `store`, which need not exist yet, and return at once; `wait_until_ready` waits for it.
+
+    It ends on SIGINT and SIGTERM. Raises `DashboardError` where Streamlit is not installed or the port is taken.
+    """
+    if importlib.util.find_spec("streamlit") is None:
+        raise DashboardError('the dashboard needs Streamlit: pip install "kwise-arena[dashboard]"')
+    _require_free(host, port)
+    options = {**_OPTIONS, **theme_options(), "server.address": host, "server.port": str(port)}
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    return subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", str(_HERE / "app.py"), *flags],
+        env={**os.environ, "KWISE_STORE": str(Path(store).absolute())},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def wait_until_ready(
+    server: subprocess.Popen[bytes], port: int, host: str = DEFAULT_HOST, timeout: float = 60.0
+) -> None:
+    """Wait until the server answers. Raises `DashboardError` if it ends before, or does not answer in time."""
+    address = f"{make_address(host, port)}/_stcore/health"
+    end = time.monotonic() + timeout
+    # No proxy: this is a machine talking to itself.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < end:
+        try:
+            server.wait(0.1)
+        except subprocess.TimeoutExpired:
+            pass
+        else:
+            raise DashboardError(f"the dashboard's server ended at once, with exit code {server.returncode}")
+        try:
+            with opener.open(address, timeout=2):
+                return
+        except (urllib.error.URLError, OSError, HTTPException):
+            continue
+    raise DashboardError(f"the dashboard's server did not answer at {address} within {timeout:g} s")
+
+
+def stop_dashboard(server: subprocess.Popen[bytes], timeout: float = 10.0) -> None:
+    """End the server and wait for it. Idempotent."""
+    server.terminate()
+    try:
+        server.wait(timeout)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def make_address(host: str, port: int) -> str:
+    """Return where a browser on this machine finds the app."""
+    try:
+        parsed = ipaddress.ip_address(host)
+    except ValueError:
+        return f"http://{host}:{port}"
+    if parsed.version == 6:
+        return f"http://[{'::1' if parsed.is_unspecified else host}]:{port}"
+    return f"http://{'127.0.0.1' if parsed.is_unspecified else host}:{port}"
+
+
+def find_free_port(host: str = DEFAULT_HOST) -> int:
+    """Return a port that is free at this moment."""
+    with socket.create_server((host, 0), family=_family(host)) as server:
+        return int(server.getsockname()[1])
+
+
+def _require_free(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port), family=_family(host)).close()
+    except OSError as error:
+        raise DashboardError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port"
+        ) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

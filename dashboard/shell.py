@@ -1,0 +1,52 @@
+"""What all pages of the app share: which there are, the store they show, and how they look."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import streamlit as st
+
+from dashboard.source import Source
+from dashboard.theme import css_variables
+
+STORE_VARIABLE: Final = "KWISE_STORE"
+
+_HERE: Final = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True)
+class PageSpec:
+    """A page: a file in screens/, its title, and its address below the app's."""
+
+    file: str
+    title: str
+    address: str
+
+
+PAGES: Final = (PageSpec("board.py", "Board", "board"),)
+"""In the order of the menu; the first is what the app opens with. To add a page, add its file and a line here."""
+
+
+def run_app() -> None:
+    """Set up the app, and run the page that is asked for. Streamlit calls this for every session, again and again."""
+    st.set_page_config(page_title="kwise arena", page_icon=str(_HERE / "assets" / "mark.svg"), layout="wide")
+    st.html(f"<style>{css_variables()}{(_HERE / 'style.css').read_text('utf-8')}</style>")
+    st.logo(str(_HERE / "assets" / "wordmark.svg"), size="medium")
+    pages = [
+        st.Page(_HERE / "screens" / page.file, title=page.title, url_path=page.address, default=place == 0)
+        for place, page in enumerate(PAGES)
+    ]
+    st.navigation(pages, position="top" if len(pages) > 1 else "hidden").run()
+
+
+def open_source() -> Source:
+    """Return the source of the store that this app shows, the same one for all sessions."""
+    return _open_source(os.environ.get(STORE_VARIABLE) or "store")
+
+
+@st.cache_resource(show_spinner=False)
+def _open_source(store: str) -> Source:
+    return Source(Path(store))

@@ -1,0 +1,144 @@
+"""What the pages read: the published files of a store, through one reader that all sessions of the app share.
+
+A store publishes at most twice a second. However many people watch, it is read no more often than that: what was read
+is kept for `KEPT_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Generic, Protocol, TypeVar
+
+import msgspec
+import pyarrow as pa
+
+from dashboard.notices import Notice, no_arenas, no_store, unreadable_store
+from pipeline.contracts.arena import Registry
+from pipeline.contracts.snapshot import Publication
+from pipeline.contracts.store import StoreError
+from pipeline.store.errors import ReaderError
+from pipeline.store.manifest import Heartbeat, Manifest
+from pipeline.store.reader import StoreReader
+
+KEPT_SECONDS: Final = 0.4
+
+T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """The part of `StoreReader` that the pages use."""
+
+    def manifest(self) -> Manifest:
+        """Return the store's manifest."""
+        ...
+
+    def heartbeat(self) -> Heartbeat | None:
+        """Return the last sign of life of the store's writer."""
+        ...
+
+    def publication(self, arena: str) -> Publication:
+        """Return what is published of an arena."""
+        ...
+
+    def history(
+        self,
+        arena: str,
+        method: str | None = None,
+        models: Sequence[str] | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> pa.Table:
+        """Return past boards."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The arenas of a store: id -> title, in order of their ids."""
+
+    titles: dict[str, str]
+
+
+class UnavailableError(Exception):
+    """There is nothing to show; `notice` says what to tell the reader."""
+
+    def __init__(self, notice: Notice) -> None:
+        super().__init__(notice.text)
+        self.notice = notice
+
+
+class _Kept(Generic[T]):
+    """The last answer to one question, asked again after `KEPT_SECONDS`. An answer may be an exception."""
+
+    def __init__(self, ask: Callable[[], T]) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._answer: T | UnavailableError | None = None
+        self._until = 0.0
+
+    def get(self) -> T:
+        with self._lock:
+            if time.monotonic() >= self._until:
+                try:
+                    self._answer = self._ask()
+                except UnavailableError as error:
+                    self._answer = error
+                self._until = time.monotonic() + KEPT_SECONDS
+            answer = self._answer
+        if isinstance(answer, UnavailableError):
+            raise UnavailableError(answer.notice)
+        assert answer is not None
+        return answer
+
+
+class Source:
+    """Reads the store at `path` for all sessions. Every method raises `UnavailableError`, with words for it."""
+
+    def __init__(self, path: Path, reader: Reader | None = None) -> None:
+        self.path = path
+        self._reader: Reader = reader or StoreReader(path)
+        self._overview = _Kept(self._read_overview)
+        self._publications: dict[str, _Kept[Publication]] = {}
+
+    def overview(self) -> Overview:
+        """Return the arenas that are published; at least one."""
+        return self._overview.get()
+
+    def publication(self, arena: str) -> Publication:
+        """Return what is published of `arena`."""
+        return self._publications.setdefault(
+            arena, _Kept(lambda: self._guard(lambda: self._reader.publication(arena)))
+        ).get()
+
+    def heartbeat(self) -> int | None:
+        """Return when the store's writer last showed that it lives, in ms; None if never."""
+        beat = self._guard(self._reader.heartbeat)
+        return None if beat is None else beat.time
+
+    def history(self, arena: str, method: str, models: Sequence[str]) -> pa.Table:
+        """Return past boards, `models` only."""
+        return self._guard(lambda: self._reader.history(arena, method, models))
+
+    def _read_overview(self) -> Overview:
+        manifest = self._guard(self._reader.manifest)
+        if not manifest.arenas:
+            raise UnavailableError(no_arenas(self.path))
+        raw = bytes(manifest.registry)
+        known = Registry() if raw == b"null" else self._guard(lambda: msgspec.json.decode(raw, type=Registry))
+        titles = {}
+        for arena in sorted(manifest.arenas):
+            registered = known.arenas.get(arena)
+            titles[arena] = (registered.arena.title if registered else None) or arena
+        return Overview(titles)
+
+    def _guard(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except ReaderError as error:
+            raise UnavailableError(no_store(self.path) if error.retriable else unreadable_store(str(error))) from error
+        except (StoreError, OSError, msgspec.MsgspecError) as error:
+            raise UnavailableError(unreadable_store(str(error))) from error

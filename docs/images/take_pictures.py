@@ -1,0 +1,76 @@
+"""Takes the pictures of the board that the README shows: ``python docs/images/take_pictures.py``.
+
+Runs a demo, waits until its votes are counted, and takes the page in both themes. Needs Chromium (on Debian:
+``apt-get install chromium``) and the development tools (``make install-dev``).
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+THEMES = ("light", "dark")
+VOTES = 400
+"""Enough for an order, few enough for intervals that can be seen."""
+LIMIT_MS = 120_000
+
+
+@contextmanager
+def run_demo() -> Iterator[str]:
+    """Run a demo while the block runs; yield the address of its page."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    command = [sys.executable, "-m", "pipeline.cli.main", "demo"]
+    options = ["--votes", str(VOTES), "--rate", "40", "--seed", "4", "--port", str(port)]
+    demo = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    try:
+        assert demo.stderr is not None
+        for line in demo.stderr:
+            if "the board:" in line:
+                break
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=60)
+
+
+def take_pictures(address: str, folder: Path) -> None:
+    """Write ``board-light.png`` and ``board-dark.png`` to `folder`."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        pages = {
+            theme: browser.new_page(
+                color_scheme=theme, viewport={"width": 1080, "height": 962}, device_scale_factor=1.5
+            )
+            for theme in THEMES
+        }
+        for page in pages.values():
+            page.goto(address)
+        for page in pages.values():
+            page.get_by_text(str(VOTES), exact=True).first.wait_for(timeout=LIMIT_MS)
+        for theme, page in pages.items():
+            page.get_by_test_id("stStatusWidget").wait_for(state="hidden")
+            page.screenshot(path=folder / f"board-{theme}.png", animations="disabled")
+        browser.close()
+
+
+if __name__ == "__main__":
+    with run_demo() as board:
+        take_pictures(board, Path(__file__).parent)

@@ -1,0 +1,1 @@
+"""Reserved for the workers that make artifacts; holds no code yet."""

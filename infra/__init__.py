@@ -1,0 +1,1 @@
+"""Reserved for Kafka and Flink on one machine; holds no code yet."""

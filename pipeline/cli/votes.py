@@ -1,0 +1,381 @@
+"""`kwise votes`: bring votes into an event log, from files or from a simulation, and out of a store."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from pipeline.cli.output import Format, fail, format_option, misuse, note, print_rows, progress, store_option
+from pipeline.cli.times import TIME, format_time, now_ms
+
+if TYPE_CHECKING:
+    from pipeline.contracts.control import ControlEvent
+    from pipeline.contracts.log import LogWriter
+    from pipeline.contracts.store import ArchiveSource
+    from pipeline.operators.retractions import Retractions
+    from producers.simulate.world import SimulatedWorld
+
+
+_CHUNK: Final = 8192
+"""Records appended in one go: a log waits for its disk once a call."""
+
+_TICK_SECONDS: Final = 0.1
+"""Paced writing appends this often."""
+
+_ENDLESS: Final = 2**53
+
+_FORMATS: Final = ("genai-arena", "kwise", "ksort", "lmarena", "preflib")
+
+to_option = click.option(
+    "--to",
+    "url",
+    required=True,
+    metavar="URL",
+    help="Event log: sqlite:FILE, FOLDER/, FILE.jsonl, FILE.parquet, or - for stdout.",
+)
+
+
+@click.group(name="votes")
+def command() -> None:
+    """Import, simulate and export votes."""
+
+
+@command.command(
+    name="import",
+    epilog="""\b
+Formats:
+  genai-arena  battles of image and video models (GenAI-Arena, JSON)
+  kwise        our own votes (JSON lines or Parquet), passed on
+  ksort        K-wise votes with models and ranks (JSON lines or CSV)
+  lmarena      battles of chat models (LMArena, FastChat; JSON)
+  preflib      complete orders (PrefLib, .soc)
+
+\b
+Example:
+  kwise votes import genai-arena clean_battle_20240220.json --to sqlite:events.db""",
+)
+@click.argument("format_name", metavar="FORMAT", type=click.Choice(_FORMATS))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@to_option
+@click.option("--arena-id", metavar="ID", help="Arena to import into; else the format's own.")
+@click.option("--include-named", is_flag=True, help="Take votes cast with the models' names in view, too (battles).")
+@click.option(
+    "--models",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="CSV",
+    help="Names, organizations, licenses and links of models; else *leaderboard*.csv beside FILE.",
+)
+@click.option(
+    "--votes-only",
+    is_flag=True,
+    help="Leave arenas as they are: write no definition of the arena and its models.",
+)
+@click.option(
+    "--salt",
+    envvar="KWISE_IMPORT_SALT",
+    show_envvar=True,
+    metavar="TEXT",
+    help="Secret that voters are hashed with, to match voters between files; else made from FILE.",
+)
+@format_option
+def import_votes(
+    *,
+    format_name: str,
+    file: Path,
+    url: str,
+    arena_id: str | None,
+    include_named: bool,
+    models: Path | None,
+    votes_only: bool,
+    salt: str | None,
+    output_format: Format,
+) -> None:
+    """Append the votes of FILE to an event log.
+
+    Importing a file again changes nothing: its votes have the same ids and count once. Voters are hashed.
+    """
+    from producers.importers.formats import FORMATS, read_records
+    from producers.importers.source import ImportOptions, ImportSummary, define_arenas
+
+    options = ImportOptions(arena_id=arena_id, include_named=include_named, models=models, salt=salt)
+    arenas = FORMATS[format_name].read_arenas(file, options)
+    summary = ImportSummary()
+    with _open_writer(url) as writer, progress("votes") as advance:
+        if not votes_only:
+            _append_control(writer, url, define_arenas(arenas, file))
+        records = read_records(format_name, file, options, summary)
+        while chunk := list(islice(records, _CHUNK)):
+            writer.append("votes", chunk)
+            advance(len(chunk))
+    for line in summary.describe():
+        note(line)
+    if not summary.imported:
+        fail(f"{file}: no votes to import")
+    _print_result(
+        [{"arena": arena, "votes": count} for arena, count in sorted(summary.imported.items())],
+        url,
+        output_format,
+    )
+
+
+@command.command(
+    name="simulate",
+    epilog="""\b
+Examples:
+  kwise votes simulate --to sqlite:events.db --votes 1000 --seed 1
+  kwise votes simulate --to sqlite:events.db --rate 20 --bots 3""",
+)
+@to_option
+@click.option("--votes", "count", type=click.IntRange(min=0), help="How many; else 1000, or with --rate until stopped.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Votes a second, as they would arrive live; else all at once.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides everything.")
+@click.option(
+    "--first", type=click.IntRange(min=0), default=0, help="Number of the first vote: N goes on after N votes."
+)
+@click.option("--models", type=click.IntRange(min=2), default=12, show_default=True, help="Number of models.")
+@click.option("--k", type=click.IntRange(2, 8), default=4, show_default=True, help="Models in a matchup.")
+@click.option("--noise", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Share of random ballots.")
+@click.option("--tie-rate", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Neighbours that tie.")
+@click.option(
+    "--best-share",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Votes for a best only.",
+)
+@click.option("--all-bad-share", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Votes: all bad.")
+@click.option("--skip-share", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Votes: skipped.")
+@click.option(
+    "--judgement",
+    type=click.Choice(["gumbel", "thurstone", "exact"]),
+    default="gumbel",
+    show_default=True,
+    help="How voters err: logistic pairs, normal, or not at all (the paper's).",
+)
+@click.option("--voters", type=click.IntRange(min=1), default=500, show_default=True, help="People who vote.")
+@click.option(
+    "--bots",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Voters that vote at random, 10 times as often.",
+)
+@click.option("--bot-favourite", metavar="MODEL", help="Model that bots put first instead.")
+@click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share of repeated records to add.")
+@click.option("--broken", type=click.FloatRange(0, 1), default=0.0, help="Share of broken records to add.")
+@click.option("--arena-id", default="simulated", show_default=True, metavar="ID", help="Arena to vote in.")
+@click.option("--title", help="Title of the arena.")
+@click.option(
+    "--start-time",
+    type=TIME,
+    help="When vote 0 is cast; else 2026-01-01, or with --rate now. ISO 8601 or ms.",
+)
+@format_option
+def simulate_votes(
+    *,
+    url: str,
+    count: int | None,
+    rate: float | None,
+    first: int,
+    start_time: int | None,
+    output_format: Format,
+    **settings: Any,
+) -> None:
+    """Append votes of simulated people to an event log, and print the true order of the models.
+
+    The same options give the same votes. Votes that are in the log already count once: for more of the same
+    arena go on with --first, for another arena take another --seed and --arena-id.
+    """
+    from producers.simulate.errors import SimulationError
+    from producers.simulate.world import START_TIME, SimulatedWorld
+
+    try:
+        world = SimulatedWorld(**settings)
+    except SimulationError as error:
+        misuse(str(error))
+    if start_time is None:
+        start_time = START_TIME if rate is None else now_ms() - round(first * 1000 / rate)
+    with _open_writer(url) as writer:
+        _append_control(writer, url, world.arena_events(start_time))
+        if rate is None:
+            written = _write_at_once(world, writer, 1000 if count is None else count, first, start_time)
+        else:
+            written = _write_paced(world, writer, count, first=first, start_time=start_time, rate=rate)
+    note(f"{written} records appended to {url}")
+    if world.bot_ids:
+        note(f"bots: {' '.join(world.bot_ids)}")
+    skills = dict(zip(world.model_ids, world.skills.tolist(), strict=True))
+    names = {model.id: model.name for model in world.catalogue}
+    rows = [
+        {"rank": rank, "model": model, "name": names[model], "skill": skills[model]}
+        for rank, model in enumerate(world.truth, start=1)
+    ]
+    _print_result(rows, url, output_format)
+
+
+@command.command(
+    name="export",
+    epilog="""\b
+Example:
+  kwise votes export --store store --to votes.parquet""",
+)
+@store_option
+@click.option(
+    "--to",
+    "file",
+    required=True,
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="New Parquet file.",
+)
+@click.option("--drop-voters", is_flag=True, help="Leave voters out; else each has a pseudonym made for this file.")
+@click.option("--include-retracted", is_flag=True, help="Keep votes that are retracted at present.")
+@format_option
+def export_archive(
+    *, store: Path, file: Path, drop_voters: bool, include_retracted: bool, output_format: Format
+) -> None:
+    """Write the accepted votes of a store to one Parquet file, without anything private.
+
+    Voters get pseudonyms that are good for this file only, and custom prompts and tokens are left out. The
+    file can be replayed: kwise replay --from FILE.
+    """
+    import secrets
+
+    from pipeline.store.reader import StoreReader
+    from producers.export import export_votes
+
+    if file.suffix != ".parquet":
+        misuse(f"{file}: the name of the file must end in .parquet")
+    reader = StoreReader(store)
+    retractions = None if include_retracted else _find_retractions(reader)
+    with progress("votes", reader.count_archive()) as advance:
+        summary = export_votes(
+            reader.read_archive(),
+            file,
+            key=None if drop_voters else secrets.token_bytes(32),
+            choose_retracted=retractions.affect if retractions else None,
+            advance=advance,
+        )
+    if summary.retracted:
+        note(f"left out {summary.retracted} retracted votes (--include-retracted keeps them)")
+    print_rows([{"file": str(file), "votes": summary.votes}], ["file", "votes"], output_format)
+
+
+def _write_at_once(world: SimulatedWorld, writer: LogWriter, count: int, first: int, start_time: int) -> int:
+    """Append `count` votes and return the number of records."""
+    from pipeline.contracts.reasons import MAX_AHEAD_MS
+    from producers.simulate.world import RATE
+
+    last = start_time + round((first + count) / RATE * 1000)
+    if last > now_ms() + MAX_AHEAD_MS:
+        note(f"the last votes are of {format_time(last)}: a log that dates its records will find them ahead of time")
+    written = 0
+    with progress("votes", count) as advance:
+        for batch in world.batches(count, first=first, start_time=start_time, batch_size=_CHUNK):
+            writer.append("votes", batch.records())
+            written += len(batch)
+            advance(len(batch))
+    return written
+
+
+def _write_paced(
+    world: SimulatedWorld,
+    writer: LogWriter,
+    count: int | None,
+    *,
+    first: int,
+    start_time: int,
+    rate: float,
+) -> int:
+    """Append `rate` records a second until `count` votes or a signal to stop; return the number of records."""
+    written = 0
+    begun = time.monotonic()
+    batches = world.batches(_ENDLESS if count is None else count, first=first, start_time=start_time, rate=rate)
+    with _watch_signals() as is_stopped, progress("votes", count) as advance:
+        for batch in batches:
+            start = written
+            while written - start < len(batch):
+                if is_stopped():
+                    note("stopped")
+                    return written
+                due = int((time.monotonic() - begun) * rate) + 1
+                if due <= written:
+                    time.sleep(_TICK_SECONDS)
+                    continue
+                part = batch.part(written - start, due - start)
+                writer.append("votes", part.records())
+                written += len(part)
+                advance(len(part))
+    return written
+
+
+@contextmanager
+def _watch_signals() -> Iterator[Callable[[], bool]]:
+    """While the block runs, SIGINT and SIGTERM only make what is yielded true: no append is torn."""
+    caught: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda received, _frame: caught.append(received))
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _open_writer(url: str) -> Iterator[LogWriter]:
+    """Open the event log at `url` for writing; its topics are made if they are missing."""
+    from pipeline.cli.logs import PARTITIONS
+    from pipeline.eventlog.urls import open_log
+
+    log = open_log(url)
+    log.create_topics(PARTITIONS)
+    writer = log.writer()
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def _append_control(writer: LogWriter, url: str, events: Sequence[ControlEvent]) -> None:
+    from pipeline.contracts.control import encode_control
+    from pipeline.contracts.log import CONTROL, Record
+
+    if not events:
+        return
+    if url == "-" or (Path(url).suffix in {".jsonl", ".parquet"} and not Path(url).is_dir()):
+        note(f"{url} holds votes only, not the names of arena and models: a folder or sqlite: holds both")
+        return
+    writer.append(CONTROL, [Record(encode_control(event)) for event in events])
+
+
+def _find_retractions(source: ArchiveSource) -> Retractions:
+    """Return what is retracted after all control events of an archive."""
+    from pipeline.contracts.control import decode_control
+    from pipeline.operators.retractions import Retractions
+
+    retractions = Retractions()
+    for batch in source.read_archive():
+        for payload in batch["event"].drop_null().to_pylist():
+            event = decode_control(payload)
+            if event.type.startswith(("voters.", "matchups.")):
+                retractions.apply(event)
+    return retractions
+
+
+def _print_result(rows: Sequence[Mapping[str, object]], url: str, output_format: Format) -> None:
+    """Print rows on stdout, unless that is where the votes went."""
+    if url != "-" and rows:
+        print_rows(rows, list(rows[0]), output_format)

@@ -1,0 +1,1 @@
+"""Matchmaking: which models to show together next. Pure and, given its generator, deterministic."""

@@ -1,0 +1,143 @@
+"""What the job knows of one arena: counts, filters, tallies and open matchups."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+import numpy as np
+
+from pipeline.contracts.ballot import Ballots, Mode
+from pipeline.contracts.matchup import Matchup
+from pipeline.operators.archive_rows import Repeated
+from pipeline.rating import elo, ksort_filter
+from pipeline.rating.count_accumulator import CountAccumulator
+from pipeline.rating.elo import EloState
+from pipeline.rating.ksort_filter import KsortState
+from pipeline.rating.pair_counts import PairCounts
+
+_RATE_SPAN_MS = 60_000
+
+
+class StoredArena(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of an arena's state that is stored as one blob; counts are stored as deltas of their own."""
+
+    votes: int = 0
+    as_of: int | None = None
+    tallies: dict[str, tuple[int, int, int]] = {}
+    open_matchups: tuple[Matchup, ...] = ()
+    ksort: bytes = b""
+    elo: bytes = b""
+
+
+class ArenaState:
+    """State of one arena. Models are registry indices.
+
+    Attributes
+    ----------
+    votes : int
+        Accepted votes that are not retracted.
+    as_of : int or None
+        Largest append time among them, ms.
+    pool : frozenset of str
+        Prompt ids to keep a tally of from now on.
+    tallies : dict of prompt id to [votes, all_bad, skip]
+    open_matchups : dict of matchup_id to Matchup
+    changed : bool
+        Whether anything changed since the last commit.
+    """
+
+    def __init__(self, stored: StoredArena | None = None, counts: PairCounts | None = None) -> None:
+        stored = stored or StoredArena()
+        self.votes = stored.votes
+        self.as_of = stored.as_of
+        self.pool: frozenset[str] = frozenset()
+        self.tallies = {prompt: list(tally) for prompt, tally in stored.tallies.items()}
+        self.open_matchups = {matchup.matchup_id: matchup for matchup in stored.open_matchups}
+        self.ksort = KsortState.from_bytes(stored.ksort) if stored.ksort else KsortState.initial(0)
+        self.elo = EloState.from_bytes(stored.elo) if stored.elo else EloState.initial(0)
+        self.counts = CountAccumulator(len(self.ksort))
+        if counts is not None:
+            self.counts.merge(counts)
+            self.counts.take_delta()
+        self.changed = False
+        self._recent: deque[tuple[int, int]] = deque()
+
+    def grow(self, n_models: int) -> None:
+        """Make room for models that became known."""
+        if n_models > len(self.ksort):
+            self.counts.grow(n_models)
+            self.ksort = self.ksort.grow(n_models)
+            self.elo = self.elo.grow(n_models)
+
+    def carry_on(self, before: ArenaState) -> None:
+        """Take over what is no function of the votes: this is the same arena, computed again."""
+        self.open_matchups = before.open_matchups
+        self._recent = before._recent
+        self.changed = True
+
+    def apply_votes(self, ballots: Ballots, as_of: int, prompts: Repeated) -> None:
+        """Add votes, in order.
+
+        Parameters
+        ----------
+        ballots
+            n ballots over this arena's model indices.
+        as_of
+            Largest append time among them, ms.
+        prompts
+            Prompt ids of the n votes.
+        """
+        if not len(ballots):
+            return
+        self.counts.add_ballots(ballots)
+        self.ksort = ksort_filter.rate_ballots(self.ksort, ballots)
+        self.elo = elo.rate_ballots(self.elo, ballots)
+        self.votes += len(ballots)
+        self.as_of = max(self.as_of or as_of, as_of)
+        self._tally(ballots, prompts)
+        self.changed = True
+
+    def _tally(self, ballots: Ballots, prompts: Repeated) -> None:
+        wanted = [code for code, word in enumerate(prompts.words) if word in self.pool]
+        if not wanted:
+            return
+        size = len(prompts.words)
+        known = prompts.codes >= 0
+        all_votes = np.bincount(prompts.codes[known], minlength=size)
+        all_bad = np.bincount(prompts.codes[known & (ballots.modes == Mode.ALL_BAD)], minlength=size)
+        skips = np.bincount(prompts.codes[known & (ballots.modes == Mode.SKIP)], minlength=size)
+        for code in wanted:
+            if not all_votes[code]:
+                continue
+            tally = self.tallies.setdefault(prompts.words[code], [0, 0, 0])
+            tally[0] += int(all_votes[code])
+            tally[1] += int(all_bad[code])
+            tally[2] += int(skips[code])
+
+    def close_matchup(self, matchup_id: str) -> None:
+        """Take a matchup that was answered off the open ones."""
+        del self.open_matchups[matchup_id]
+        self.changed = True
+
+    def note_rate(self, now: int, votes: int) -> None:
+        """Note that `votes` were accepted around the wall clock time `now` (ms)."""
+        while self._recent and not now - _RATE_SPAN_MS <= self._recent[0][0] <= now:
+            self._recent.popleft()
+        if votes:
+            self._recent.append((now, votes))
+
+    def recent_votes(self, now: int) -> int:
+        """Votes accepted within the last minute of wall clock; what a clock put back has left in the future is none."""
+        return sum(votes for at, votes in self._recent if now - _RATE_SPAN_MS <= at <= now)
+
+    def freeze(self) -> StoredArena:
+        """Return the state as stored."""
+        return StoredArena(
+            votes=self.votes,
+            as_of=self.as_of,
+            tallies={prompt: (a, b, c) for prompt, (a, b, c) in self.tallies.items()},
+            open_matchups=tuple(self.open_matchups.values()),
+            ksort=self.ksort.to_bytes(),
+            elo=self.elo.to_bytes(),
+        )

@@ -1,0 +1,1 @@
+"""What brings votes to the event log."""

@@ -1,0 +1,1 @@
+"""Votes from elsewhere: one module a format, each a reader of arenas and of votes."""

@@ -1,0 +1,1 @@
+"""Simulated voters: votes on models whose true order is known."""

@@ -1,0 +1,23 @@
+"""The limit of one BLAS thread is counted: overlapping fits do not give each other threads back."""
+
+from __future__ import annotations
+
+from pipeline.rating.blas_threads import blas_controller, single_blas_thread
+
+
+def threads() -> set[int]:
+    return {info["num_threads"] for info in blas_controller().info()}
+
+
+def test_single_blas_thread_overlaps_and_restores() -> None:
+    with blas_controller().limit(limits=2):
+        before = threads()
+        first, second = single_blas_thread(), single_blas_thread()
+        first.__enter__()
+        assert threads() == {1}
+        second.__enter__()
+        first.__exit__(None, None, None)
+        # the second is still in a fit
+        assert threads() == {1}
+        second.__exit__(None, None, None)
+        assert threads() == before

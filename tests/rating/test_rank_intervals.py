@@ -1,0 +1,64 @@
+"""Rank intervals by joint draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from pipeline.rating.rank_intervals import DRAWS, draw_rank_intervals, rank_values
+
+
+def test_rank_values_orders_equal_ones_by_index() -> None:
+    assert rank_values(np.array([1.0, 3.0, 1.0, 2.0])).tolist() == [3, 1, 4, 2]
+
+
+def test_certain_models_have_their_rank() -> None:
+    mean = np.array([1.0, 5.0, 3.0])
+    low, high = draw_rank_intervals(mean, np.full(3, 1e-6), rank_values(mean))
+    assert low.tolist() == high.tolist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize(("gap", "width"), [(1.8, 1), (2.1, 0)])
+def test_two_models_separate_at_the_95_percent_point(gap: float, width: int) -> None:
+    # P(order is wrong) = Phi(-gap): 3.6 % is above the tail of 2.5 %, 1.8 % below
+    assert (norm.cdf(-gap) > 0.025) == bool(width)
+    low, high = draw_rank_intervals(np.array([gap, 0.0]), np.array([0.5, 0.5]), np.array([1, 2]))
+    assert (high - low).tolist() == [width, width]
+
+
+def test_correlation_decides_what_marginal_intervals_cannot() -> None:
+    mean = np.array([0.5, 0.0])
+    joint = np.array([[9.0, 8.99], [8.99, 9.0]])
+    low, high = draw_rank_intervals(mean, joint, np.array([1, 2]))
+    assert low.tolist() == high.tolist() == [1, 2]
+    low, high = draw_rank_intervals(mean, np.diagonal(joint).copy(), np.array([1, 2]))
+    assert (high - low).tolist() == [1, 1]
+
+
+def test_singular_covariance_and_huge_differences_of_scale_are_ranked() -> None:
+    mean = np.array([2.0, 1.0, 0.0, 0.0])
+    spread = np.array([1e-14, 1e-14, 1e-14, 1e5])
+    projection = np.eye(4) - np.outer(np.ones(4), [1 / 3, 1 / 3, 1 / 3, 0])
+    low, high = draw_rank_intervals(mean, projection @ np.diag(spread) @ projection.T, np.array([1, 2, 3, 4]))
+    assert low.tolist() == [1, 2, 3, 1]
+    assert high.tolist() == [2, 3, 4, 4]
+
+
+def test_intervals_hold_the_rank_that_is_shown() -> None:
+    ranks = np.arange(1, 101)
+    low, high = draw_rank_intervals(np.zeros(100), np.ones(100), ranks)
+    assert (low <= ranks).all()
+    assert (ranks <= high).all()
+    # of equal models each rank is as likely: 2.5 % on either side
+    assert (low[10:90] <= 4).all()
+    assert (high[10:90] >= 97).all()
+
+
+def test_draws_do_not_depend_on_their_block() -> None:
+    mean = np.linspace(0, 1, 7)
+    whole = draw_rank_intervals(mean, np.eye(7), rank_values(mean), draws=DRAWS)
+    again = draw_rank_intervals(mean, np.eye(7), rank_values(mean), draws=DRAWS)
+    other = draw_rank_intervals(mean, np.eye(7), rank_values(mean), draws=40, seed=1)
+    assert np.array_equal(whole, again)
+    assert other[0].shape == (7,)
