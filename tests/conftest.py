@@ -56,9 +56,7 @@ def wait_until(condition: Callable[[], T], timeout: float = 10.0, interval: floa
     pause = threading.Event()
     while not (answer := condition()):
         if time.monotonic() >= end:
-            raise TimeoutError(
-                f"still {answer!r} after {timeout:g} s: {getattr(condition, '__name__', condition)}"
-            )
+            raise TimeoutError(f"still {answer!r} after {timeout:g} s: {getattr(condition, '__name__', condition)}")
         pause.wait(interval)
     return answer
 

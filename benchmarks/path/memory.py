@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from benchmarks.path.world import NEVER, fill_log, make_log
+from pipeline.eventlog import open_log
 from pipeline.operators.rate import RateSettings
 from pipeline.store.duck_store import open_store
 from pipeline.streaming.job import run_job
@@ -28,8 +29,6 @@ def main(folder: Path, votes: int) -> None:
         fill_log(make_log(folder / "long.db"), votes)
         os._exit(0)
     os.waitpid(child, 0)
-    from pipeline.eventlog import open_log
-
     samples: list[float] = []
     done = threading.Event()
 

@@ -12,7 +12,7 @@ For two models a and b of one ballot:
 - ``groups[a] == groups[b] != UNRANKED``: a *tied pair*;
 - both `UNRANKED`: nothing is known.
 
-The size k of a ballot is the number of its models in at least one ordered or tied pair: K if anything is ranked, else 0.
+The size k of a ballot is the number of its models in at least one ordered or tied pair: K, or 0 if nothing is ranked.
 """
 
 from __future__ import annotations

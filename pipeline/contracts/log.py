@@ -32,11 +32,11 @@ class Position(NamedTuple):
     """A place in a partition: the next vote to read is vote `index` of the record at `offset`."""
 
     offset: int
-    index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a position
+    index: int = 0  # type: ignore[assignment]  # hides tuple.index
 
 
 class Span(NamedTuple):
-    """The stretch ``[start, end)`` of one partition that a batch covers; `start` is the `end` of the reader's last one."""
+    """The stretch ``[start, end)`` of one partition that a batch covers; `start` is the last one's `end`."""
 
     source: TopicPartition
     start: Position
@@ -131,7 +131,7 @@ class EventLog(Protocol):
 
     url: str
     row_times: bool
-    """Whether rows of an envelope carry their own append times, and envelopes may be of any size: logs made of files."""
+    """Whether rows of an envelope carry their own append times, and envelopes have any size: logs made of files."""
 
     def preflight(self, topics: Sequence[str]) -> None:
         """Check within seconds that the log can be read and has `topics`; raise `LogError` that says what to do."""

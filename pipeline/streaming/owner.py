@@ -30,7 +30,6 @@ from pipeline.contracts.store import Store
 from pipeline.operators.ingest import Decoded
 from pipeline.operators.publish import Publisher
 from pipeline.operators.rate import Rate, RateSettings
-from pipeline.rating.errors import FitError
 
 POLL_RECORDS = 40_000
 """Votes taken from the log at a time: large enough to hide the cost of a call, small enough for the cache."""
@@ -107,8 +106,7 @@ class Owner:
         self._writer: LogWriter | None = None
         self._keeps_matchups = True
         self._backoff = Backoff()
-        self._said: set[str] = set()
-        self.publisher = Publisher(store, clock)
+        self.publisher = Publisher(store, clock, announce=announce)
         try:
             self.load()
         except BaseException:
@@ -198,8 +196,7 @@ class Owner:
         if committed is not None:
             self.publisher.note_changes(committed.changed)
         self._deliver()
-        with self._without_a_board():
-            self.publisher.offer(self.rate)
+        self.publisher.offer(self.rate)
         self._store.heartbeat(now)
 
     def _deliver(self) -> None:
@@ -225,21 +222,10 @@ class Owner:
             return None
         return self._log.writer()
 
-    @contextmanager
-    def _without_a_board(self) -> Iterator[None]:
-        """Go on without a new board where none can be fitted: votes count all the same. Says so once."""
-        try:
-            yield
-        except FitError as error:
-            if str(error) not in self._said:
-                self._said.add(str(error))
-                self._announce(f"no new board: {error}")
-
     def finish(self) -> None:
         """Publish the last commit."""
         if not self._dirty:
-            with self._without_a_board():
-                self.publisher.finish(self.rate)
+            self.publisher.finish(self.rate)
             self._store.heartbeat(self.clock())
 
     def close(self) -> None:

@@ -245,7 +245,7 @@ def _start(
         )
     if chosen.leaves_out:
         rate.book.leave_out(chosen.without_voters, chosen.event_from, chosen.event_until)
-    return rate, Publisher(store, wall_clock)
+    return rate, Publisher(store, wall_clock, announce=announce)
 
 
 def _commit(rate: Rate, publisher: Publisher) -> int:

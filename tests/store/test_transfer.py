@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from pipeline.contracts.log import Position
 from pipeline.contracts.store import StoreError
+from pipeline.store import compaction
+from pipeline.store.compaction import Policy
 from pipeline.store.duck_store import DuckStore, open_store
 from pipeline.store.ledger import Ledger
 from pipeline.store.reader import StoreReader
@@ -167,6 +170,29 @@ def test_adopting_replaces_window_and_dead_letters(source: StoreReader, target: 
     target.adopt(source)
     assert sum(len(entries) for entries in target.load_window()) == 30
     assert 77 not in StoreReader(target.path).dead_letters()["offset"].to_pylist()
+
+
+def test_merge_under_way_does_not_bring_back_what_was_replaced(
+    source: StoreReader, target: DuckStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopted = threading.Event()
+
+    def merge_late(*arguments: Any) -> compaction.Merged:
+        assert adopted.wait(30)
+        return compaction.merge_files(*arguments)
+
+    monkeypatch.setattr("pipeline.store.live_files.merge_files", merge_late)
+    monkeypatch.setitem(compaction.POLICIES, "window", Policy(2, 1000))
+    target.commit(make_commit(1, window=make_window([1000])))
+    target.commit(make_commit(2, window=make_window([1001])))
+    target.adopt(source)
+    adopted.set()
+    target.settle()
+    assert not list((target.path / "dedup").glob("m*"))
+    monkeypatch.undo()
+    target.commit(make_commit(9, log_time=START + HOUR, horizon=4))
+    times = {time for entries in target.load_window() for time in entries["time"].tolist()}
+    assert times == {4, 5, 6}
 
 
 def test_source_that_has_gone_on_is_refused(source: StoreReader, target: DuckStore) -> None:

@@ -198,7 +198,8 @@ def test_fit_that_fails_does_not_stop_the_votes(folder: Path, monkeypatch: pytes
     monkeypatch.setattr("pipeline.operators.publish.make_publication", refuse)
     run = run_on(FakeLog([*good_votes(12)]), folder, bundle_polls=1)
     assert run.vote_ids() == IDS[:12]
-    assert [line for line in run.said if "board" in line] == ["no new board: no convergence"]
+    said = [line for line in run.said if "board" in line]
+    assert said == [f"arena {ARENA} cannot be rated, and its board stays as it is: no convergence"]
     run.store.close()
 
 
