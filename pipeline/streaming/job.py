@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -119,7 +121,10 @@ def _run_once(make_owner: Callable[[], Owner], owner_key: str, row_times: bool) 
 
 
 def _describe(failure: Exception) -> str:
-    """Return one line; of the runner's errors, which end in a traceback as text, the last."""
+    """Return one line: with its place if it looks like a bug, the last one if the runner made text of a traceback."""
     lines = str(failure).strip().splitlines() or [""]
-    is_ours = type(failure).__module__.startswith("pipeline.")
-    return f"{type(failure).__name__}: {lines[0 if is_ours or len(lines) == 1 else -1]}"
+    if type(failure).__module__.startswith("pipeline."):
+        return f"{type(failure).__name__}: {lines[0]}"
+    frames = traceback.extract_tb(failure.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if len(lines) == 1 and frames else ""
+    return f"{type(failure).__name__}: {lines[-1]}{place}"

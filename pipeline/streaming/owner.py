@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -103,6 +104,8 @@ class Owner:
         self._announce = announce
         self._live = live
         self._reader: LogReader | None = None
+        self._ahead: Future[LogBatch] | None = None
+        self._ahead_thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._writer: LogWriter | None = None
         self._keeps_matchups = True
         self._backoff = Backoff()
@@ -130,6 +133,9 @@ class Owner:
         self._drop_reader()
 
     def _drop_reader(self) -> None:
+        if self._ahead is not None:
+            wait((self._ahead,))
+            self._ahead = None
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -146,15 +152,17 @@ class Owner:
 
         While the log is out of reach it is tried again with back-off, which is said once, and polls are empty.
         """
-        if (wait := self._backoff.remaining()) > 0:
-            self.stop.wait(min(wait, timeout))
+        if (pause := self._backoff.remaining()) > 0:
+            self.stop.wait(min(pause, timeout))
             return Poll(self.clock())
         try:
             if self._reader is None:
                 self._reader = self._log.reader(self.rate.fence.marks, live=self._live)
-            votes = self._reader.poll(VOTES, POLL_RECORDS, timeout)
+            votes = self._take_ahead() or self._reader.poll(VOTES, POLL_RECORDS, timeout)
             # Read after the votes and put before them: an event appended before a vote is in force for it.
             control = self._reader.poll(CONTROL, _ALL, 0.0)
+            if len(votes) >= POLL_RECORDS // 2:  # there is more where this came from: read it while this is rated
+                self._ahead = self._ahead_thread.submit(self._reader.poll, VOTES, POLL_RECORDS, 0.0)
         except LogUnavailable as error:
             self._drop_reader()  # it may be past records that were not handed on
             if not self._backoff.announced:
@@ -167,9 +175,17 @@ class Owner:
         self._backoff = Backoff()
         return Poll(self.clock(), control, votes)
 
+    def _take_ahead(self) -> LogBatch | None:
+        """Return what was read ahead, if that was anything. From here on the reader is ours alone again."""
+        if self._ahead is None:
+            return None
+        ahead, self._ahead = self._ahead, None
+        batch = ahead.result()
+        return batch if batch.spans else None
+
     def at_end(self) -> bool:
         """Whether the log is finite and everything in it has been polled."""
-        return self._reader is not None and self._reader.at_end()
+        return self._ahead is None and self._reader is not None and self._reader.at_end()
 
     # ------------------------------------------------------------------------------------------- rate
 
@@ -232,6 +248,7 @@ class Owner:
         """Release reader, writer and publisher."""
         self.publisher.close()
         self._drop_reader()
+        self._ahead_thread.shutdown()
         if self._writer is not None:
             self._writer.close()
 
