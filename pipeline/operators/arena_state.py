@@ -99,21 +99,19 @@ class ArenaState:
         self.changed = True
 
     def _tally(self, ballots: Ballots, prompts: Repeated) -> None:
-        wanted = [code for code, word in enumerate(prompts.words) if word in self.pool]
-        if not wanted:
+        if not self.pool:
             return
         size = len(prompts.words)
         known = prompts.codes >= 0
-        all_votes = np.bincount(prompts.codes[known], minlength=size)
+        votes = np.bincount(prompts.codes[known], minlength=size)
         all_bad = np.bincount(prompts.codes[known & (ballots.modes == Mode.ALL_BAD)], minlength=size)
         skips = np.bincount(prompts.codes[known & (ballots.modes == Mode.SKIP)], minlength=size)
-        for code in wanted:
-            if not all_votes[code]:
-                continue
-            tally = self.tallies.setdefault(prompts.words[code], [0, 0, 0])
-            tally[0] += int(all_votes[code])
-            tally[1] += int(all_bad[code])
-            tally[2] += int(skips[code])
+        for code in np.flatnonzero(votes).tolist():
+            if (prompt := prompts.words[code]) in self.pool:
+                tally = self.tallies.setdefault(prompt, [0, 0, 0])
+                tally[0] += int(votes[code])
+                tally[1] += int(all_bad[code])
+                tally[2] += int(skips[code])
 
     def close_matchup(self, matchup_id: str) -> None:
         """Take a matchup that was answered off the open ones."""

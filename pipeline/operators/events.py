@@ -12,8 +12,8 @@ from pipeline.contracts.control import ControlEvent, ControlFault, decode_contro
 from pipeline.contracts.reasons import Reason
 from pipeline.matchmaking.policies import POLICIES
 
-MAX_OPEN: Final = 10_000
-"""Open matchups are part of an arena's state, which is written at each commit: 2 MB of them are enough."""
+MAX_OPEN: Final = 4096
+"""Open matchups are part of what an arena writes at each commit, and proposing so many at once takes a second."""
 MAX_LEAD_S: Final = 3600.0
 MIN_TTL_S: Final = 1.0
 """A shorter life would have all matchups replaced at each commit."""

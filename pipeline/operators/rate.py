@@ -29,6 +29,7 @@ from pipeline.contracts.matchup import Matchup
 from pipeline.contracts.reasons import MAX_RECORD_BYTES, Reason
 from pipeline.contracts.store import ARCHIVE_SCHEMA, WINDOW_DTYPE, ArchiveSource, Commit, Store, StoreState
 from pipeline.contracts.vote import REJECT_SCHEMA
+from pipeline.matchmaking.policies import POLICIES
 from pipeline.operators.archive_rows import make_archive_rows
 from pipeline.operators.arena_state import ArenaState, StoredArena
 from pipeline.operators.book import Book
@@ -142,6 +143,9 @@ class Rate:
         self._open = OpenMatchups()
         for arena_id, arena in self.book.arenas.items():
             self._open.add(arena_id, arena.open_matchups)
+            policy = registry.arenas[arena_id].arena.settings.policy
+            if self.settings.propose and policy not in POLICIES:
+                announce(f"arena {arena_id} has no proposals: its matchmaking policy {policy} is unknown here")
         self._torn = False
         self._begin()
 

@@ -18,7 +18,7 @@ from pipeline.streaming.embedded_runner import EmbeddedRunner
 from pipeline.streaming.graph import build_graph
 from pipeline.streaming.owner import Backoff, Owner, forget_owner, register_owner, wall_clock
 
-_TRIES = 6
+TRIES = 6
 """The job gives up after so many failures in a row without a commit in between."""
 
 TOPICS = (VOTES, CONTROL, MATCHUPS)
@@ -93,7 +93,7 @@ def run_job(
         backoff.failed()
         failures += 1
         text = _describe(failure)
-        if failures == _TRIES:
+        if failures == TRIES:
             raise JobError(f"the job failed {failures} times at commit {commit}: {text}") from failure
         announce(f"the job failed ({text}); it starts again from commit {commit} in {backoff.wait_s:.3g} s")
         if stop.wait(backoff.wait_s):

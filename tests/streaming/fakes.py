@@ -93,9 +93,17 @@ class FakeReader:
         self._log = log
         self._positions = positions
         self._live = live
+        self._in_use = threading.Lock()
         self.closed = False
 
     def poll(self, topic: str, max_records: int, timeout: float) -> LogBatch:
+        assert self._in_use.acquire(blocking=False), "a reader is for one thread at a time"
+        try:
+            return self._poll(topic, max_records, timeout)
+        finally:
+            self._in_use.release()
+
+    def _poll(self, topic: str, max_records: int, timeout: float) -> LogBatch:
         assert not self.closed
         self._log.on_poll(topic)
         source = TopicPartition(topic, 0)
@@ -128,6 +136,7 @@ class FakeReader:
         return all(self._positions.get(source, Position(0)).offset >= end for source, end in ends.items())
 
     def close(self) -> None:
+        assert not self._in_use.locked(), "a reader is closed while it reads"
         self.closed = True
 
     def _from(self, start: int) -> Iterator[bytes | Abort]:

@@ -19,7 +19,7 @@ from pipeline.rating.errors import FitError
 from pipeline.store.duck_store import DuckStore, open_store
 from pipeline.store.reader import StoreReader
 from pipeline.streaming.elements import ingest_votes
-from pipeline.streaming.job import _TRIES, JobError
+from pipeline.streaming.job import TRIES, JobError
 from pipeline.streaming.owner import Backoff, Owner
 from tests.broken_records import ARENA, MODELS, good_record
 from tests.conftest import wait_until
@@ -159,7 +159,7 @@ def test_failures_with_progress_between_them_do_not_add_up(folder: Path, monkeyp
     fail_at(monkeypatch, set(range(2, 200, 2)), ZeroDivisionError("a bug"))
     run = run_on(FakeLog([*good_votes(36)]), folder, bundle_polls=1)
     assert run.vote_ids() == IDS[:36]
-    assert len([line for line in run.said if "starts again" in line]) > _TRIES
+    assert len([line for line in run.said if "starts again" in line]) > TRIES
     run.store.close()
 
 
@@ -228,6 +228,10 @@ def test_stop_ends_the_job_with_everything_committed_and_published(folder: Path)
     assert beat is not None
     assert beat.commit == run.store.load().commit
     run.store.close()
+    log.on_poll = lambda _topic: None
+    again = run_on(log, folder)
+    assert again.vote_ids() == IDS[:20]
+    again.store.close()
 
 
 def test_stop_while_waiting_to_start_again_ends_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
