@@ -221,7 +221,7 @@ def run_on(log: FakeLog, folder: Path, stop: threading.Event | None = None, **se
 
 
 def make_haste(monkeypatch: Any) -> None:
-    """Let waiting times before another try be short, and a poll of `FakeLog` be full, so that the next is read ahead."""
+    """Shorten the waits before another try; call a poll of `FakeLog` full, so that the next is read ahead."""
     monkeypatch.setattr(owner, "POLL_RECORDS", FakeLog.per_poll)
     monkeypatch.setattr(owner, "_FIRST_BACKOFF_S", 0.01)
     monkeypatch.setattr(owner, "_LONGEST_BACKOFF_S", 0.05)
