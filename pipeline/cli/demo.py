@@ -313,8 +313,10 @@ class _ProposalReader:
             self._open = list(StoreReader(store).publication(arena).open_matchups)
         except ReaderError:  # a new store
             self._open = []
-        # A crash may have left some of them to be written again.
-        self._known = {matchup.matchup_id for matchup in self._open}
+        # Votes may have come that are not rated or not published yet, and a new job writes some proposals once more.
+        answered = _read_answered(log)
+        self._open = [matchup for matchup in self._open if matchup.matchup_id not in answered]
+        self._known = answered | {matchup.matchup_id for matchup in self._open}
 
     def read(self) -> list[Matchup]:
         """Return what came since the last call."""
@@ -328,3 +330,18 @@ class _ProposalReader:
     def close(self) -> None:
         """Close the log's reader."""
         self._reader.close()
+
+
+def _read_answered(log: EventLog) -> set[str]:
+    """Return the matchups of all votes in the log, which are votes of our simulated voters."""
+    import msgspec
+
+    from pipeline.contracts.log import VOTES
+    from pipeline.contracts.vote import Vote
+
+    decoder = msgspec.json.Decoder(Vote)
+    answered: set[str] = set()
+    with closing(log.reader({}, live=False)) as reader:
+        while batch := reader.poll(VOTES, 40_000, 0.0).values:
+            answered.update(decoder.decode(value).matchup_id for value in batch)
+    return answered
