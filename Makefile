@@ -36,7 +36,7 @@ demo: install
 
 # All default tests. Slow ones: make test ARGS='-m slow'.
 test: install-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # Tests come last, so that their summary is the last line.
 check: install-dev

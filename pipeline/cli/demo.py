@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -281,7 +281,7 @@ def _vote_live(
 
     from pipeline.contracts.log import VOTES
 
-    rng = np.random.default_rng([world.seed, 7])
+    rng = np.random.default_rng([world.seed, time.time_ns()])  # with --dir, vote_ids must not come a second time
     waiting: list[Matchup] = []
     cast = 0
     started = time.monotonic()
@@ -333,7 +333,7 @@ class _ProposalReader:
 
 
 def _read_answered(log: EventLog) -> set[str]:
-    """Return the matchups of all votes in the log, which are votes of our simulated voters."""
+    """Return the matchups that votes in the log answer."""
     import msgspec
 
     from pipeline.contracts.log import VOTES
@@ -342,6 +342,8 @@ def _read_answered(log: EventLog) -> set[str]:
     decoder = msgspec.json.Decoder(Vote)
     answered: set[str] = set()
     with closing(log.reader({}, live=False)) as reader:
-        while batch := reader.poll(VOTES, 40_000, 0.0).values:
-            answered.update(decoder.decode(value).matchup_id for value in batch)
+        while values := reader.poll(VOTES, 40_000, 0.0).values:
+            for value in values:
+                with suppress(msgspec.DecodeError, UnicodeDecodeError):  # dead letters
+                    answered.add(decoder.decode(value).matchup_id)
     return answered

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,17 @@ def call_json(*arguments: str | Path) -> Any:
     return json.loads(call(*arguments, "--format", "json").stdout)
 
 
+def family_of(pid: int) -> list[int]:
+    """Return the process ids of all descendants."""
+    try:
+        children = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+    return [*children, *(deeper for child in children for deeper in family_of(child))]
+
+
 class Program:
-    """`kwise` as a program of its own, ended by its own process id at the end of the block."""
+    """`kwise` as a program of its own, ended with its children by their process ids at the end of the block."""
 
     def __init__(self, *arguments: str | Path, **environment: str) -> None:
         self.process = subprocess.Popen(
@@ -167,7 +176,11 @@ class Program:
 
     def __exit__(self, *_error: object) -> None:
         if self.process.poll() is None:
+            family = family_of(self.process.pid)
             self.process.send_signal(signal.SIGKILL)
+            for pid in family:  # they would keep our pipes open
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.process.wait(30)
         for thread in self._threads:
             thread.join(10)

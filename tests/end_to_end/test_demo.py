@@ -14,7 +14,7 @@ import pytest
 from dashboard.server import find_free_port
 from pipeline.store.errors import ReaderError
 from pipeline.store.reader import StoreReader
-from tests.end_to_end.jobs import Program, call, dead_letters, wait_while_running
+from tests.end_to_end.jobs import Program, call, dead_letters, family_of, wait_while_running
 
 HEADLESS = ("demo", "--headless", "--votes", "3000", "--format", "json")
 
@@ -40,15 +40,6 @@ def test_headless_demo_with_few_votes_says_how_sure_it_is(tmp_path: Path) -> Non
     assert "true ranks inside the rank interval" in result.stderr
     assert result.stdout.splitlines()[0].split()[:2] == ["rank", "true"]
     assert StoreReader(tmp_path / "store").board("simulated").votes == 60
-
-
-def family_of(pid: int) -> list[int]:
-    """Return the process ids of all descendants."""
-    try:
-        children = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
-    return [*children, *(deeper for child in children for deeper in family_of(child))]
 
 
 def is_alive(pid: int) -> bool:

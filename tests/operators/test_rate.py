@@ -331,15 +331,15 @@ def test_the_log_time_and_as_of_run_with_append_times(store: DuckStore) -> None:
 
 
 def test_the_window_goes_on_where_it_stood(store: DuckStore) -> None:
-    settings = RateSettings(window_capacity=10, propose=False)
+    settings = RateSettings(window_capacity=100, propose=False)
     feed, rate = Feed(), Rate(store, settings)
-    same_time = [make_vote(number, time=START) for number in range(14)]
+    same_time = [make_vote(number, time=START) for number in range(103)]
     process_votes(rate, feed.votes(same_time))
     rate.commit(START)
     again = Rate(store, settings)
-    assert (again.window.limit, again.window.horizon) == (rate.window.limit, rate.window.horizon)
-    process_votes(again, feed.votes([*same_time, make_vote(50, matchup_id=make_vote(3).matchup_id)]))
-    assert (again.tally.duplicates, again.tally.dead) == (14, {"already_voted": 1})
+    assert (again.window.limit, again.window.horizon) == (111, START) == (rate.window.limit, rate.window.horizon)
+    process_votes(again, feed.votes([*same_time, make_vote(500, matchup_id=make_vote(3).matchup_id)]))
+    assert (again.tally.duplicates, again.tally.dead) == (103, {"already_voted": 1})
 
 
 def test_old_votes_that_are_taken_stay_known(store: DuckStore) -> None:
