@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -77,13 +76,6 @@ def empty_block(source: TopicPartition, end: int) -> Block:
     """Return a block without records: nothing there yet, or only holes up to `end`."""
     none = np.zeros(0, np.int64)
     return Block(source, none, none, none, [], None, end)
-
-
-def join_content_types(blocks: Sequence[Block]) -> list[str | None] | None:
-    """Return the content types of all records of `blocks`, None if no record has one."""
-    if not any(block.content_types for block in blocks):
-        return None
-    return list(chain.from_iterable(block.content_types or [None] * len(block) for block in blocks))
 
 
 class BlockSource(Protocol):

@@ -9,15 +9,7 @@ from itertools import chain
 import numpy as np
 
 from pipeline.contracts.log import EMPTY_BATCH, LogBatch, Position, Span, TopicPartition
-from pipeline.eventlog.blocks import (
-    MAX_POLL_BYTES,
-    START,
-    Block,
-    BlockSource,
-    check_positions,
-    join_content_types,
-    list_sources,
-)
+from pipeline.eventlog.blocks import MAX_POLL_BYTES, START, Block, BlockSource, check_positions, list_sources
 
 
 class PartitionReader:
@@ -101,11 +93,14 @@ class PartitionReader:
         for block in blocks:
             spans.append(Span(block.source, self._starts.get(block.source, START), Position(block.end)))
             self._starts[block.source] = Position(block.end)
+        types: list[str | None] | None = None
+        if any(block.content_types for block in blocks):
+            types = list(chain.from_iterable(block.content_types or [None] * len(block) for block in blocks))
         return LogBatch(
             tuple(spans),
             np.repeat(np.arange(len(blocks), dtype=np.int16), [len(block) for block in blocks]),
             np.concatenate([block.offsets for block in blocks]),
             np.concatenate([block.appended_at for block in blocks]),
             blocks[0].values if len(blocks) == 1 else list(chain.from_iterable(block.values for block in blocks)),
-            join_content_types(blocks),
+            types,
         )

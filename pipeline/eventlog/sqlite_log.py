@@ -12,14 +12,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contracts.log import CONTENT_TYPE, LogError, Position, Record, TopicPartition
-from pipeline.eventlog.blocks import Block, empty_block, join_content_types, wall_clock_ms
+from pipeline.eventlog.blocks import Block, wall_clock_ms
 from pipeline.eventlog.merge import BlockMerger
 from pipeline.eventlog.partitioner import partitions_of_keys
 from pipeline.eventlog.reader import PartitionReader
@@ -28,9 +28,6 @@ from pipeline.eventlog.sqlite_file import connect, create_file, create_topic, ex
 BUSY_SECONDS = 10.0
 _LOOK_SECONDS = 0.02  # how often a waiting reader looks: latency against 0.1 % of a core
 _CHUNK = 256  # records between two looks at the size of what was fetched
-_JOINED_CHUNK = 8192  # records that are read as one row
-_LEAST_CHUNK = 64
-_SMALL_BYTES = 4096  # of records that are read as one row
 
 # The last record of each partition; each subquery is one step down the primary key.
 _TAILS = """
@@ -43,16 +40,6 @@ _TAILS = """
 _RECORDS = """
     SELECT appended_at, value, headers FROM log
     WHERE topic = ? AND part = ? AND off >= ? AND off < ? ORDER BY off
-"""
-# The same in one row: one call for thousands of records, during which other threads run. The primary key is scanned
-# in order. Large values come out as missing, and tell that the records must be read one by one.
-_JOINED = f"""
-    SELECT CAST(group_concat(iif(length(value) <= {_SMALL_BYTES}, value, NULL), char(10)) AS BLOB),
-           sum(length(value)), count(*), count(headers), group_concat(appended_at)
-    FROM (
-        SELECT appended_at, value, headers FROM log
-        WHERE topic = ? AND part = ? AND off >= ? AND off < ? ORDER BY off
-    )
 """
 _OFFSETS = """
     SELECT off FROM log WHERE topic = ? AND part = ? AND off >= ? AND off < ? ORDER BY off LIMIT ?
@@ -177,50 +164,24 @@ class SqliteSource:
     ) -> Block:
         """Return the records of `source` in ``[start, end)``."""
         del by_row  # every record stands for itself
-        at, after = start.offset, min(end, start.offset + limit)
-        parts: list[Block] = []
-        with explained(self._path):
-            while at < after and max_bytes > 0:
-                chunk = min(after, at + max(_LEAST_CHUNK, min(_JOINED_CHUNK, max_bytes // _SMALL_BYTES)))
-                part = self._read_joined(source, at, chunk)
-                if part is None:
-                    part = self._read_records(source, at, chunk, max_bytes)
-                parts.append(part)
-                max_bytes -= sum(map(len, part.values))
-                at = part.end
-        return _join_blocks(source, parts, at)
-
-    def _read_joined(self, source: TopicPartition, first: int, after: int) -> Block | None:
-        """Read small records without headers as one row; None if they are not all so."""
-        row = self._connection.execute(_JOINED, (source.topic, source.partition, first, after)).fetchone()
-        text, size, count, headers, times = row
-        if not count:
-            return empty_block(source, after)
-        if headers or text is None or len(text) != size + count - 1:
-            return None  # large ones are missing; a zero byte ends the text early
-        values = text.split(b"\n")
-        if len(values) != count:
-            return None
-        offsets, end = self._read_offsets(source, first, after, count, whole=True)
-        return Block(source, offsets, offsets + 1, np.fromstring(times, np.int64, sep=","), values, None, end)
-
-    def _read_records(self, source: TopicPartition, first: int, after: int, max_bytes: int) -> Block:
         times: list[int] = []
         values: list[bytes] = []
         headers: list[str | None] = []
-        cursor = self._connection.execute(_RECORDS, (source.topic, source.partition, first, after))
-        try:
-            while max_bytes > 0 and (rows := cursor.fetchmany(_CHUNK)):
-                chunk_times, chunk_values, chunk_headers = zip(*rows, strict=True)
-                times += chunk_times
-                values += chunk_values
-                headers += chunk_headers
-                max_bytes -= sum(map(len, chunk_values))
-        finally:
-            cursor.close()  # an open cursor holds an old state and keeps the WAL from being emptied
-        at, end = self._read_offsets(source, first, after, len(values), whole=max_bytes > 0)
+        first, after = start.offset, min(end, start.offset + limit)
+        with explained(self._path):
+            cursor = self._connection.execute(_RECORDS, (source.topic, source.partition, first, after))
+            try:
+                while max_bytes > 0 and (rows := cursor.fetchmany(_CHUNK)):
+                    chunk_times, chunk_values, chunk_headers = zip(*rows, strict=True)
+                    times += chunk_times
+                    values += chunk_values
+                    headers += chunk_headers
+                    max_bytes -= sum(map(len, chunk_values))
+            finally:
+                cursor.close()  # an open cursor holds an old state and keeps the WAL from being emptied
+            at, after = self._read_offsets(source, first, after, len(values), whole=max_bytes > 0)
         types = self._read_content_types(headers)
-        return Block(source, at, at + 1, np.array(times, np.int64), values, types, end)
+        return Block(source, at, at + 1, np.array(times, np.int64), values, types, after)
 
     def complete(self) -> bool:
         """Whether `ends` are final."""
@@ -273,22 +234,6 @@ class SqliteSource:
                 self._content_types.clear()  # headers that differ record by record
             self._content_types[headers] = _parse_content_type(headers)
         return self._content_types[headers]
-
-
-def _join_blocks(source: TopicPartition, parts: list[Block], end: int) -> Block:
-    if len(parts) == 1:
-        return parts[0]
-    if not parts:
-        return empty_block(source, end)
-    return Block(
-        source,
-        np.concatenate([part.offsets for part in parts]),
-        np.concatenate([part.nexts for part in parts]),
-        np.concatenate([part.appended_at for part in parts]),
-        list(chain.from_iterable(part.values for part in parts)),
-        join_content_types(parts),
-        end,
-    )
 
 
 class SqliteWriter:

@@ -157,7 +157,7 @@ def test_a_poll_of_large_records_is_bounded_by_bytes(make_log: MakeLog, monkeypa
     log.writer().append("votes", keep_all([bytes(1000)] * 1000))
     reader = log.reader({}, live=True)
     batches = [reader.poll("votes", 20_000, 0) for _ in range(4)]
-    assert [len(batch) for batch in batches] == [128, 128, 128, 128]
+    assert [len(batch) for batch in batches] == [256, 256, 256, 232]
     check_spans(batches)
 
 
