@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,8 @@ RESULTS = Path(__file__).parent / "results.json"
 def run_part(name: str, folder: Path, *arguments: str) -> dict[str, object]:
     """Run one part in a fresh process and return the object that it prints last."""
     command = [sys.executable, "-m", f"benchmarks.path.{name}", str(folder), *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # as the command line sets it
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     figures: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return figures
 

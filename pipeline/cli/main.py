@@ -141,6 +141,8 @@ def kwise() -> None:
 
 def main() -> None:
     """Run the command line: the entry point of the program `kwise`."""
+    # What is published comes from one BLAS thread; a second one would only spin. numpy reads this when it is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Beam mentions on import that clients of a cloud are not installed; nobody who runs this needs to know.
     logging.getLogger().addFilter(lambda record: not record.getMessage().startswith("apitools not found"))
     kwise.main(prog_name="kwise")

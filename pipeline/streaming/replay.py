@@ -11,6 +11,7 @@ how votes were spread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,6 +27,7 @@ from pipeline.store.duck_store import DuckStore
 from pipeline.store.reader import StoreReader
 from pipeline.streaming.elements import ingest_votes
 from pipeline.streaming.owner import wall_clock
+from pipeline.streaming.read_ahead import read_ahead
 
 _POLL_RECORDS = 40_000
 _ROWS = 131_072
@@ -120,14 +122,15 @@ def replay_log(
     row_times = log.row_times
     pace, commits = _Pace(), 0
     reader = log.merged_reader({}, until=chosen.until)
+    polls = ((poll, ingest_votes(poll.votes, row_times=row_times)) for poll in reader.polls(_POLL_RECORDS))
     try:
-        for poll in reader.polls(_POLL_RECORDS):
-            decoded = ingest_votes(poll.votes, row_times=row_times)
-            rate.process(poll.now, poll.control, decoded)
-            progress(decoded.votes.num_rows)
-            pace.add(len(poll.control) + decoded.votes.num_rows + decoded.rejects.num_rows)
-            if pace.is_due():
-                commits += _commit(rate, publisher)
+        with closing(read_ahead(polls)) as ahead:
+            for poll, decoded in ahead:
+                rate.process(poll.now, poll.control, decoded)
+                progress(decoded.votes.num_rows)
+                pace.add(len(poll.control) + decoded.votes.num_rows + decoded.rejects.num_rows)
+                if pace.is_due():
+                    commits += _commit(rate, publisher)
         commits += _commit(rate, publisher)
         publisher.finish(rate)
         store.heartbeat(wall_clock())
@@ -175,18 +178,19 @@ def replay_archive(
 
     def replay_new_rows() -> None:
         batches = source.read_archive(after_sequence=rate.book.sequence, batch_rows=_ROWS)
-        for rows, is_last in _cut_at_commits(batches, chosen.until, renumber=not linked):
-            number = int(rows["commit"][0].as_py())
-            rate.replay_rows(rows, stage=not linked)
-            progress(rows.num_rows)
-            pace.add(rows.num_rows)
-            if not is_last:
-                continue
-            rate.settle()
-            on_commit(number, rate)
-            if pace.is_due():
-                commit(number)
-                publisher.offer(rate)
+        with closing(read_ahead(batches)) as ahead:
+            for rows, is_last in _cut_at_commits(ahead, chosen.until, renumber=not linked):
+                number = int(rows["commit"][0].as_py())
+                rate.replay_rows(rows, stage=not linked)
+                progress(rows.num_rows)
+                pace.add(rows.num_rows)
+                if not is_last:
+                    continue
+                rate.settle()
+                on_commit(number, rate)
+                if pace.is_due():
+                    commit(number)
+                    publisher.offer(rate)
 
     try:
         if linked:
