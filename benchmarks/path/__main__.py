@@ -2,7 +2,7 @@
 
 Parts, each in a process of its own, one after the other:
 
-- *embedded*: JSON votes in a SQLite log -> decoded, judged, rated, archived, published; against a loop without engine;
+- *embedded*: JSON votes in a SQLite log -> decoded, judged, rated, archived, published; beside a bare loop;
 - *replay*: the archive that this left, and the raw votes as Parquet, into new stores;
 - *freshness*: from append to published board at 5,000 votes/s;
 - *memory*: resident memory over 10 million votes with a window of 1 million.
@@ -50,8 +50,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kwise-bench-") as name:
         folder = Path(name)
         figures |= run_part("throughput", folder, str(votes))
+        figures |= run_part("bare_loop", folder, str(votes))
         figures |= run_part("freshness", folder, "10" if options.quick else "60")
         figures |= run_part("memory", folder, "1000000" if options.quick else "10000000")
+    ratio = float(str(figures["embedded_votes_per_s"])) / float(str(figures["bare_loop_votes_per_s"]))
+    figures["embedded_against_bare_loop"] = round(ratio, 2)
     result = {
         "benchmark": "path",
         "figures": figures,
