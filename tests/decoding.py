@@ -41,7 +41,7 @@ def reference_of(values: Sequence[bytes], appended_at: int = APPENDED_AT) -> tup
         vote = verdict.vote
         row: dict[str, Any] = {name: getattr(vote, name) for name in (*TEXTS, *NAMES) if name != "payload"}
         row |= {"offset": offset, "index": 0, "appended_at": appended_at, "time": vote.time, "payload": value}
-        row |= {"mode": MODE_NAMES.index(vote.mode), "models": list(vote.models), "groups": list(verdict.groups)}
+        row |= {"mode": MODE_NAMES.index(vote.mode), "models": list(vote.models)}
         row |= {"ranks": None if vote.ranks is None else list(vote.ranks), "propensity": vote.propensity}
         row |= {"duration_ms": vote.duration_ms, "fault": verdict.fault.code if verdict.fault else 0}
         votes.append(row | {"span": 0, "token_ok": None})

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.contracts.ballot import K_MAX, K_MIN, MODE_NAMES, UNRANKED
+from pipeline.contracts.ballot import K_MAX, K_MIN, MODE_NAMES
 from pipeline.contracts.ids import is_id
 from pipeline.contracts.reasons import MAX_AHEAD_MS, MAX_VOTE_BYTES, Reason
 from pipeline.contracts.vote import SCHEMA_VERSION, Vote
@@ -53,12 +53,11 @@ class Rejected:
 class DecodedVote:
     """A vote that passed all checks which need no state, but for `fault`.
 
-    `groups` is defined in `pipeline.contracts.ballot`: one a model, all UNRANKED where there is a fault. Ranks that
-    are at fault are None in `vote`; the record has them. `fault` is None, BAD_RANKS or BAD_TIME, said in `detail`.
+    Ranks that are at fault are None in `vote`; the record has them. `fault` is None, BAD_RANKS or BAD_TIME, said in
+    `detail`.
     """
 
     vote: Vote
-    groups: tuple[int, ...]
     fault: Reason | None = None
     detail: str = ""
 
@@ -79,25 +78,18 @@ def decode_vote(payload: bytes, appended_at: int) -> DecodedVote | Rejected:
     except _Refusal as refusal:
         arena = fields.get("arena")
         return Rejected(refusal.reason, refusal.detail, arena if isinstance(arena, str) and is_id(arena) else None)
-    unranked = (UNRANKED,) * len(vote.models)
     if fault := _fault_of_ranks(vote.models, ranks, vote.mode):
-        return DecodedVote(vote, unranked, Reason.BAD_RANKS, fault)
+        return DecodedVote(vote, Reason.BAD_RANKS, fault)
     vote = msgspec.structs.replace(vote, ranks=None if ranks is None else tuple(ranks))
     if vote.time > appended_at + MAX_AHEAD_MS:
         ahead = f"time {vote.time} is {vote.time - appended_at} ms after the record was appended"
-        return DecodedVote(vote, unranked, Reason.BAD_TIME, f"{ahead}; at most {MAX_AHEAD_MS} ms are allowed")
-    return DecodedVote(vote, unranked if vote.ranks is None else groups_of(vote.ranks))
+        return DecodedVote(vote, Reason.BAD_TIME, f"{ahead}; at most {MAX_AHEAD_MS} ms are allowed")
+    return DecodedVote(vote)
 
 
 def explain_fault(payload: bytes, appended_at: int) -> str:
     """Say for people why the vote in `payload` has its `fault`; empty if it has none."""
     return decode_vote(payload, appended_at).detail
-
-
-def groups_of(ranks: tuple[int | None, ...]) -> tuple[int, ...]:
-    """Return the groups of valid `ranks`: 0 for the best, equal for ties, UNRANKED for None."""
-    levels = {rank: level for level, rank in enumerate(sorted({rank for rank in ranks if rank is not None}))}
-    return tuple(UNRANKED if rank is None else levels[rank] for rank in ranks)
 
 
 def _parse_object(payload: bytes) -> dict[str, Any]:

@@ -29,7 +29,6 @@ from pipeline.contracts.vote import SCHEMA_VERSION, VOTE_SCHEMA, Vote
 from pipeline.contracts.vote_columns import BatchTooLargeError
 from pipeline.contracts.vote_rows import (
     CELLS,
-    GROUPS,
     MATCHUP_ID,
     MODELS,
     NAMES,
@@ -42,9 +41,9 @@ from pipeline.contracts.vote_rows import (
     Slots,
     VotePart,
     VoteRows,
+    is_ballot,
     is_timely,
     mode_at,
-    settle_ballot,
 )
 
 MAX_UNPACKED_BYTES: Final = 256 * 1024 * 1024
@@ -319,8 +318,7 @@ def _load_columns(
     rows.first_model[:], rows.k[:] = _extents(columns["models"])
     rows.first_rank[:], rows.rank_count[:] = _extents(columns["ranks"])
     ranks, ranked = _numbers(columns["ranks"].values)
-    count = len(found["models"][0])
-    slots = Slots(np.empty(count, np.int32), np.zeros(count, np.int8), ranks, ranked)
+    slots = Slots(np.empty(len(found["models"][0]), np.int32), ranks, ranked)
     pool = make_pool(texts.parts)
     _load_modes(pool, mode_starts, mode_lengths, rows.mode)
     return rows, slots, pool, found
@@ -352,13 +350,13 @@ def _check_rows(
     appended_at: NDArray[np.int64],
     may_be_good: NDArray[np.bool_],
 ) -> None:
-    """Find the rows that are plainly right: they are odd no more, and have their groups."""
+    """Find the rows that are plainly right: they are odd no more."""
     all_cells = np.zeros(CELLS, np.int64)
     raw, cells = point_at(pool), point_at(all_cells)
     # One by one, because each use of a column through the tuple would count references.
     odd, starts, lengths, names, time, mode, propensity, has_propensity = rows[:8]
     first, size, first_rank, count = rows[11:]
-    models, groups, ranks, ranked = slots
+    models, ranks, ranked = slots
     for row in range(len(odd)):
         k = size[row]
         if not may_be_good[row] or mode[row] < 0 or not is_timely(time[row], appended_at[row]) or k > K_MAX:
@@ -379,7 +377,5 @@ def _check_rows(
         for slot in range(min(count[row], K_MAX)):
             place = first_rank[row] + slot
             cells[RANKS + slot] = ranks[place] if ranked[place] else NO_RANK
-        if good and settle_ballot(cells, mode[row], k, count[row]):
+        if good and is_ballot(cells, mode[row], k, count[row]):
             odd[row] = False
-            for slot in range(k):
-                groups[first[row] + slot] = cells[GROUPS + slot]

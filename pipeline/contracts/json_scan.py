@@ -38,7 +38,6 @@ from pipeline.contracts.vote import SCHEMA_VERSION
 from pipeline.contracts.vote_rows import (
     CELLS,
     DURATION,
-    GROUPS,
     HAS_DURATION,
     HAS_PROPENSITY,
     LENGTHS,
@@ -60,9 +59,9 @@ from pipeline.contracts.vote_rows import (
     VOTER,
     Slots,
     VoteRows,
+    is_ballot,
     is_timely,
     mode_at,
-    settle_ballot,
 )
 
 # String fields have the place of their start in the cells as field number; the other fields follow.
@@ -336,7 +335,7 @@ def scan_votes(
     # One by one, because each use of a column through the tuple would count references.
     odd, starts, lengths, names, time, mode, propensity, has_propensity, duration, has_duration, _ = rows[:11]
     first, size, first_rank, count = rows[11:]
-    slot_models, groups, slot_ranks, ranked = slots
+    slot_models, slot_ranks, ranked = slots
     number_starts, number_lengths = numbers
     all_table, all_offsets, all_hashes, all_data, all_known = book
     table, offsets, hashes = point_at(all_table), point_at(all_offsets), point_at(all_hashes)
@@ -360,7 +359,7 @@ def scan_votes(
                 names[name, row] = number
             else:
                 cells[MODELS + name - len(NAMES)] = number
-        if not settle_ballot(cells, cells[MODE], k, rank_count):
+        if not is_ballot(cells, cells[MODE], k, rank_count):
             continue
         odd[row] = False
         for column in range(PAYLOAD):
@@ -373,7 +372,6 @@ def scan_votes(
         first[row], size[row], first_rank[row], count[row] = models, k, ranks, rank_count
         for slot in range(k):
             slot_models[models + slot] = cells[MODELS + slot]
-            groups[models + slot] = cells[GROUPS + slot]
         for slot in range(rank_count):
             rank = cells[RANKS + slot]
             ranked[ranks + slot] = rank != NO_RANK

@@ -78,7 +78,6 @@ DECODED_SCHEMA: Final = pa.schema(
         ("mode", pa.int8()),
         ("models", pa.list_(_REPEATED)),
         ("ranks", RANKS_TYPE),
-        ("groups", pa.list_(pa.int8())),
         ("prompt", _REPEATED),
         ("policy", _REPEATED),
         ("propensity", pa.float64()),
@@ -91,9 +90,8 @@ DECODED_SCHEMA: Final = pa.schema(
 )
 """What Ingest hands to Rate, one row a vote that passed the checks which need no state.
 
-`span` indexes the batch's spans; (`offset`, `index`) is the position; `mode` is `ballot.Mode`; `groups` has the
-element count of `models` with the groups of `ballot.Ballots` (all UNRANKED for `all_bad`, `skip`, and where `fault`
-is set); `ranks` as sent (null where absent or faulty); `fault` is 0 or the code of BAD_RANKS or BAD_TIME;
+`span` indexes the batch's spans; (`offset`, `index`) is the position; `mode` is `ballot.Mode`; `ranks` as sent (null
+where absent or faulty); `fault` is 0 or the code of BAD_RANKS or BAD_TIME;
 `token_ok` is null without a token; `payload` is the record as it came, null for a row of an envelope.
 """
 

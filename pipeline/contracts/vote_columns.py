@@ -63,7 +63,6 @@ def build_columns(
         "mode": _array(pa.int8(), rows.mode),
         "models": _list_array(model_offsets, _dictionary_array(book, packed.models), None),
         "ranks": _list_array(rank_offsets, _array(pa.int32(), packed.ranks, packed.ranked), rows.rank_count >= 0),
-        "groups": _list_array(model_offsets, _array(pa.int8(), packed.groups), None),
         "prompt": names["prompt"],
         "policy": names["policy"],
         "propensity": _array(pa.float64(), rows.propensity, rows.has_propensity),
@@ -88,15 +87,14 @@ def _pack_slots(
     rank_offsets: NDArray[np.int32],
 ) -> None:
     """Copy the slots of the rows one after the other."""
-    all_models, groups, ranks, ranked = slots
-    to_models, to_groups, to_ranks, to_ranked = packed
+    all_models, ranks, ranked = slots
+    to_models, to_ranks, to_ranked = packed
     models, given = 0, 0
     for row in range(len(sizes)):
         model_offsets[row], rank_offsets[row] = models, given
         source = first_model[row]
         for slot in range(sizes[row]):
             to_models[models + slot] = all_models[source + slot]
-            to_groups[models + slot] = groups[source + slot]
         models += sizes[row]
         source = first_rank[row]
         for slot in range(rank_counts[row]):

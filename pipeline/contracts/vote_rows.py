@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pipeline.contracts.ballot import K_MAX, K_MIN, MODE_NAMES, UNRANKED, Mode
+from pipeline.contracts.ballot import K_MAX, K_MIN, MODE_NAMES, Mode
 from pipeline.contracts.byte_strings import ABSENT, Bytes, Pointer, load64, low_bytes, make_pool
 from pipeline.contracts.decode_reference import DecodedVote
 from pipeline.contracts.reasons import MAX_AHEAD_MS
@@ -28,11 +28,10 @@ _MODE_LENGTHS: Final = np.array([len(name) for name in MODE_NAMES], np.int64)
 
 
 class Slots(NamedTuple):
-    """Models, groups and ranks of many ballots, one after the other; rows point into them."""
+    """Models and ranks of many ballots, one after the other; rows point into them."""
 
     models: NDArray[np.int32]
     """Numbers in the batch's `Book`."""
-    groups: NDArray[np.int8]
     ranks: NDArray[np.int32]
     ranked: NDArray[np.bool_]
     """Whether the rank is there; False = unranked."""
@@ -42,7 +41,6 @@ class Slots(NamedTuple):
         """Make room, with undefined content."""
         return cls(
             np.empty(models, np.int32),
-            np.empty(models, np.int8),
             np.empty(ranks, np.int32),
             np.empty(ranks, np.bool_),
         )
@@ -51,7 +49,6 @@ class Slots(NamedTuple):
         """Return the first `models` models and `ranks` ranks."""
         return Slots(
             self.models[:models],
-            self.groups[:models],
             self.ranks[:ranks],
             self.ranked[:ranks],
         )
@@ -69,8 +66,7 @@ LENGTHS: Final = STARTS + 8
 MODEL_STARTS: Final = LENGTHS + 8
 MODEL_LENGTHS: Final = MODEL_STARTS + K_MAX
 MODELS: Final = MODEL_LENGTHS + K_MAX
-GROUPS: Final = MODELS + K_MAX
-RANKS: Final = GROUPS + K_MAX
+RANKS: Final = MODELS + K_MAX
 TIME: Final = RANKS + K_MAX
 MODE: Final = TIME + 1
 DURATION: Final = TIME + 2
@@ -92,7 +88,7 @@ class VoteRows(NamedTuple):
     `starts` and `lengths` are (len(TEXTS), n), into a byte pool; `names` is (len(NAMES), n), numbers in a `Book` or
     `ABSENT`; the rest is (n,).
     `odd` marks the rows that the reference decoder has to look at; their other values are undefined until then.
-    Models and groups of a row are ``slots[first_model:first_model + k]``, its ranks
+    Models of a row are ``slots[first_model:first_model + k]``, its ranks
     ``slots[first_rank:first_rank + rank_count]``; a `rank_count` of `ABSENT` means that it has none.
     """
 
@@ -171,7 +167,7 @@ def merge_parts(parts: Sequence[VotePart], total: int) -> tuple[Bytes, VoteRows,
         merged.first_rank[part.places] += ranks_so_far
         slots.append(part.slots)
         bytes_so_far += len(part.pool)
-        models_so_far += len(part.slots.groups)
+        models_so_far += len(part.slots.models)
         ranks_so_far += len(part.slots.ranks)
     return make_pool([part.pool.data for part in parts]), merged, Slots.concatenate(slots)
 
@@ -194,8 +190,8 @@ def is_timely(time: int, appended_at: int) -> bool:
 
 
 @njit(nogil=True, cache=True)
-def settle_ballot(cells: Pointer, mode: int, k: int, rank_count: int) -> bool:
-    """Check the ballot in `cells` and fill its groups. False if anything is wrong with it: they are undefined then."""
+def is_ballot(cells: Pointer, mode: int, k: int, rank_count: int) -> bool:
+    """Whether the ballot in `cells` is one: its size, its models, and ranks that agree with its mode."""
     if k < K_MIN or k > K_MAX:
         return False
     for slot in range(1, k):
@@ -203,38 +199,19 @@ def settle_ballot(cells: Pointer, mode: int, k: int, rank_count: int) -> bool:
             if cells[MODELS + slot] == cells[MODELS + other]:
                 return False
     if mode >= _ORDERS_NOTHING:
-        for slot in range(k):
-            cells[GROUPS + slot] = UNRANKED
         return rank_count == ABSENT
     if rank_count != k:
         return False
-    unranked, levels = _rank_cells(cells, k)
-    if mode == _RANK:
-        return unranked == 0
-    return unranked > 0 and levels == 1
-
-
-@njit(nogil=True, cache=True, forceinline=True)
-def _rank_cells(cells: Pointer, k: int) -> tuple[int, int]:
-    """Fill the groups from the ranks; return the number of unranked models and of distinct ranks."""
-    unranked, firsts = 0, 0  # of equal ranks, the first one's bit is set
+    unranked, best = 0, NO_RANK
     for slot in range(k):
-        rank, is_first = cells[RANKS + slot], 1
+        rank = cells[RANKS + slot]
         if rank == NO_RANK:
             unranked += 1
-            continue
-        for other in range(slot):
-            if cells[RANKS + other] == rank:
-                is_first = 0
-        firsts |= is_first << slot
-    levels = 0
-    for slot in range(k):
-        rank, group = cells[RANKS + slot], 0
-        for other in range(k):
-            group += (firsts >> other & 1) & (cells[RANKS + other] < rank)
-        cells[GROUPS + slot] = UNRANKED if rank == NO_RANK else group
-        levels += firsts >> slot & 1
-    return unranked, levels
+        elif mode != _RANK:
+            if best not in (NO_RANK, rank):  # `best` has one rank value
+                return False
+            best = rank
+    return unranked == 0 if mode == _RANK else unranked > 0 and best != NO_RANK
 
 
 def fill_rows(
@@ -269,13 +246,12 @@ def fill_rows(
     ranks = [rank for vote in votes for rank in vote.vote.ranks or ()]
     more = Slots.allocate(len(models), len(ranks))
     more.models[:] = models
-    more.groups[:] = [group for vote in votes for group in vote.groups]
     more.ranks[:] = [rank or 0 for rank in ranks]
     more.ranked[:] = [rank is not None for rank in ranks]
     sizes = np.array([len(vote.vote.models) for vote in votes], np.int64)
     counts = np.array([ABSENT if vote.vote.ranks is None else len(vote.vote.ranks) for vote in votes], np.int64)
     rows.k[places], rows.rank_count[places] = sizes, counts
-    rows.first_model[places] = len(slots.groups) + np.cumsum(sizes) - sizes
+    rows.first_model[places] = len(slots.models) + np.cumsum(sizes) - sizes
     present = np.maximum(counts, 0)
     rows.first_rank[places] = len(slots.ranks) + np.cumsum(present) - present
     return make_pool([pool.data, *texts]), Slots.concatenate([slots, more]), book

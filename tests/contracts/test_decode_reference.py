@@ -30,8 +30,6 @@ def test_decode_vote_gives_the_reason(record: BrokenRecord) -> None:
     elif record.stage == "fault":
         assert isinstance(verdict, DecodedVote)
         assert verdict.fault is record.reason
-        assert set(verdict.groups) <= {UNRANKED}
-        assert len(verdict.groups) == len(verdict.vote.models)
         assert explain_fault(record.payload, APPENDED_AT)
     else:
         assert isinstance(verdict, Rejected)
@@ -47,7 +45,6 @@ def test_decode_vote_reads_every_field() -> None:
         "models": tuple(fields["models"]),
         "ranks": tuple(fields["ranks"]),
     }
-    assert verdict.groups == (0, 1, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +118,7 @@ BALLOTS: list[tuple[str, list[int | None] | None, list[int]]] = [
 def test_groups_follow_ranks(mode: str, ranks: list[int | None] | None, groups: list[int]) -> None:
     models = [f"m{slot}" for slot in range(len(groups))]
     verdict = accept(good_record(models=models, ranks=ranks, mode=mode))
-    assert list(verdict.groups) == groups
+    assert verdict.fault is None
     built = make_ballots([(list(range(len(groups))), ranks, Mode[mode.upper()])])
     assert built.groups.tolist() == groups
 

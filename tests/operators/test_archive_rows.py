@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given
 
-from pipeline.contracts.decode_reference import groups_of
+from pipeline.contracts.ballot import Mode, make_ballots
 from pipeline.contracts.store import ARCHIVE_SCHEMA
 from pipeline.contracts.vote import RANKS_TYPE, Vote
 from pipeline.operators.archive_rows import (
@@ -18,6 +18,7 @@ from pipeline.operators.archive_rows import (
     repeated_column,
     split_events,
 )
+from tests.contracts.test_decode_reference import BALLOTS
 from tests.operators.feeding import Feed, make_vote
 
 MIXED = [
@@ -58,20 +59,22 @@ def test_topics_and_partitions_come_from_the_spans() -> None:
 
 
 @given(st.data())
-def test_groups_agree_with_the_reference_decoder(data: st.DataObject) -> None:
+def test_groups_agree_with_ballots_made_one_by_one(data: st.DataObject) -> None:
     rank = st.none() | st.integers(-3, 3) | st.sampled_from([-(2**31), 2**31 - 1])
     ballots = data.draw(st.lists(st.none() | st.lists(rank, min_size=2, max_size=8), max_size=8))
     sizes = [4 if ballot is None else len(ballot) for ballot in ballots]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     groups = read_groups(offsets, pa.array(ballots, RANKS_TYPE))
-    expected = [groups_of((None,) * 4 if ballot is None else tuple(ballot)) for ballot in ballots]
-    assert groups.tolist() == [group for ballot in expected for group in ballot]
+    expected = make_ballots([(list(range(n)), ballot, Mode.RANK) for n, ballot in zip(sizes, ballots, strict=True)])
+    assert groups.tolist() == expected.groups.tolist()
 
 
-def test_groups_of_rows_are_those_that_ingest_found() -> None:
-    decoded = Feed().votes(MIXED).votes
-    rows = make_archive_rows(decoded, 1, 1, ["votes"], np.zeros(1, np.int32))
-    assert read_votes(rows).groups.tolist() == decoded["groups"].values.to_pylist()
+def test_groups_follow_the_table_of_ballots() -> None:
+    """The table of section 7, with ballots of every size in one batch."""
+    sizes = [len(groups) for _, _, groups in BALLOTS]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    groups = read_groups(offsets, pa.array([ranks for _, ranks, _ in BALLOTS], RANKS_TYPE))
+    assert groups.tolist() == [group for _, _, each in BALLOTS for group in each]
 
 
 @given(st.integers(0, 6), st.integers(0, 6))
