@@ -1,11 +1,14 @@
-"""What every raw result says of the machine and the versions that it was measured with."""
+"""What all benchmarks share: their options, what a raw result says of machine and versions, where it is kept."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 
 def describe_machine() -> dict[str, object]:
@@ -26,3 +29,20 @@ def describe_machine() -> dict[str, object]:
 def describe_versions(*distributions: str) -> dict[str, str]:
     """Return the installed version of each distribution."""
     return {name: version(name) for name in distributions}
+
+
+def parse_options(about: str | None, quick: str) -> argparse.Namespace:
+    """Parse ``--quick`` (`quick` says what it leaves out), ``--save`` and ``--json``; `about` is the module's text."""
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line (always so)")
+    parser.add_argument("--save", action="store_true", help="keep the result beside the benchmark")
+    return parser.parse_args()
+
+
+def hand_out(result: dict[str, Any], *, save: bool) -> None:
+    """Print a raw result as one JSON object on the last line, and keep it in ``benchmarks/NAME/results.json``."""
+    if save:
+        folder = Path(__file__).parent / result["benchmark"]
+        (folder / "results.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result))

@@ -9,9 +9,7 @@ other programs take from a shared machine. Peers get the same records in the sam
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +19,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.machine import describe_machine, describe_versions
+from benchmarks.machine import describe_machine, describe_versions, hand_out, parse_options
 from pipeline.contracts.envelope import encode_envelope
 from pipeline.contracts.log import ARROW_STREAM, VOTES, LogBatch, Position, Span, TopicPartition
 from pipeline.contracts.vote import Vote, encode_vote
@@ -58,7 +56,7 @@ def make_batch(values: list[bytes], content_type: str | None = None) -> LogBatch
     count = len(values)
     span = Span(TopicPartition(VOTES, 0), Position(0), Position(count))
     offsets = np.arange(count, dtype=np.int64)
-    types = None if content_type is None else [content_type] * count
+    types: list[str | None] | None = None if content_type is None else [content_type] * count
     return LogBatch((span,), np.zeros(count, np.int16), offsets, np.full(count, NOW), values, types)
 
 
@@ -112,7 +110,6 @@ def run(*, quick: bool) -> dict[str, Any]:
     }
     return {
         "benchmark": "decode",
-        "unit": "votes per second of processor time, one core",
         "bytes_per_vote": round(sum(map(len, records)) / count, 1),
         "votes": count,
         "figures": figures,
@@ -127,13 +124,8 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Print one JSON object as the last line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.decode", description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer votes and rounds")
-    parser.add_argument("--json", action="store_true", help="print the one JSON object only")
-    arguments = parser.parse_args()
-    if not arguments.json:
-        print("decoding votes ...", file=sys.stderr)
-    print(json.dumps(run(quick=arguments.quick)))
+    options = parse_options(__doc__, quick="fewer votes and rounds")
+    hand_out(run(quick=options.quick), save=options.save)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ Parts, each in a process of its own, one after the other:
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -18,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.machine import describe_machine, describe_versions
+from benchmarks.machine import describe_machine, describe_versions, hand_out, parse_options
 
 TARGETS = {
     "embedded_votes_per_s": 350_000,
@@ -26,7 +25,6 @@ TARGETS = {
     "freshness_p99_ms": 1_500,
     "memory_growth": "constant",
 }
-RESULTS = Path(__file__).parent / "results.json"
 
 
 def run_part(name: str, folder: Path, *arguments: str) -> dict[str, object]:
@@ -40,11 +38,7 @@ def run_part(name: str, folder: Path, *arguments: str) -> dict[str, object]:
 
 def main() -> None:
     """Run all parts and print one JSON object as the last line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the votes")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line (always so)")
-    parser.add_argument("--save", action="store_true", help="keep the result beside this file")
-    options = parser.parse_args()
+    options = parse_options(__doc__, quick="a tenth of the votes")
     votes = 300_000 if options.quick else 3_000_000
     figures: dict[str, object] = {"votes": votes}
     with tempfile.TemporaryDirectory(prefix="kwise-bench-") as name:
@@ -62,9 +56,7 @@ def main() -> None:
         "versions": describe_versions("apache-beam", "duckdb", "numba", "numpy", "pyarrow"),
         "machine": describe_machine(),
     }
-    if options.save:
-        RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    hand_out(result, save=options.save)
 
 
 if __name__ == "__main__":

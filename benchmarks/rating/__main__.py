@@ -10,18 +10,15 @@ All times are processor time of the one thread that works: what else the machine
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openskill.models
 import trueskill
 
-from benchmarks.machine import describe_machine, describe_versions
+from benchmarks.machine import describe_machine, describe_versions, hand_out, parse_options
 from pipeline.contracts.ballot import Ballots
 from pipeline.rating.count_accumulator import CountAccumulator
 from pipeline.rating.elo import EloState
@@ -31,7 +28,6 @@ from pipeline.rating.methodology import METHODOLOGY, numerics_fingerprint
 from pipeline.rating.posterior import PosteriorSettings, fit_posterior
 
 TARGETS = {"ratio_to_openskill": 100, "counts_votes_per_s": 20_000_000, "fit_50_ms": 50, "fit_200_ms": 1_500}
-RESULTS = Path(__file__).parent / "results.json"
 N_MODELS = 50
 K = 4
 BATCH = 50_000
@@ -156,11 +152,7 @@ def measure_fits(quick: bool) -> dict[str, float]:
 
 def main() -> None:
     """Run all parts and print one JSON object as the last line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer votes, no fit of 200 models")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line (always so)")
-    parser.add_argument("--save", action="store_true", help="keep the result beside this file")
-    options = parser.parse_args()
+    options = parse_options(__doc__, quick="fewer votes, no fit of 200 models")
     votes, peer_votes = (200_000, 1_000) if options.quick else (2_000_000, 10_000)
     machine = describe_machine()
     ballots = draw_votes(N_MODELS, votes, seed=1)
@@ -182,9 +174,7 @@ def main() -> None:
         "fingerprint": numerics_fingerprint(),
         "machine": machine,
     }
-    if options.save:
-        RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    hand_out(result, save=options.save)
 
 
 if __name__ == "__main__":

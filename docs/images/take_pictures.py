@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import sync_playwright
 
@@ -26,7 +27,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-THEMES = ("light", "dark")
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 VOTES = 400
 """Enough for an order, few enough for intervals that can be seen."""
 LIMIT_MS = 120_000
