@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from pipeline.contracts.log import LogError, LogUnavailable, TopicPartition
 from pipeline.eventlog.kafka.settings import KafkaSettings
@@ -24,6 +23,7 @@ _LOGGER = logging.getLogger("kwise.kafka")  # librdkafka's own lines; off unless
 _LOGGER.addHandler(logging.NullHandler())
 _LOGGER.propagate = False
 
+T = TypeVar("T")
 _Error = confluent_kafka.KafkaError
 _LOGIN = {_Error._AUTHENTICATION, _Error._SSL, _Error.SASL_AUTHENTICATION_FAILED}
 _DENIED = {
@@ -34,6 +34,7 @@ _DENIED = {
 _NO_TOPIC = {_Error._UNKNOWN_TOPIC, _Error.UNKNOWN_TOPIC_OR_PART, _Error._UNKNOWN_PARTITION, _Error.UNKNOWN_TOPIC_ID}
 _LOST = {_Error._AUTO_OFFSET_RESET, _Error.OFFSET_OUT_OF_RANGE}
 _TOO_LARGE = {_Error.MSG_SIZE_TOO_LARGE, _Error.RECORD_LIST_TOO_LARGE}
+_ELECTING = {_Error.LEADER_NOT_AVAILABLE, _Error.NOT_LEADER_FOR_PARTITION}
 _FATAL = _LOGIN | _DENIED | _NO_TOPIC | _LOST | _TOO_LARGE
 
 
@@ -101,9 +102,8 @@ class Administrator:
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         """Return the partitions of `topic`; none if there is no such topic."""
-        with self._explained(topic):
-            found = self._client.list_topics(self._settings.topic_name(topic), timeout=ANSWER_SECONDS)
-        entry = found.topics[self._settings.topic_name(topic)]
+        name = self._settings.topic_name(topic)
+        entry = self._ask(topic, lambda: self._client.list_topics(name, timeout=ANSWER_SECONDS)).topics[name]
         if entry.error is not None:
             if entry.error.code() in _NO_TOPIC:
                 return []
@@ -120,12 +120,12 @@ class Administrator:
 
     def topic_id(self, topic: str) -> str:
         """Return the identity of `topic`: another one once it was deleted and created again."""
-        name = self._settings.topic_name(topic)
-        with self._explained(topic):
-            futures = self._client.describe_topics(
-                confluent_kafka.TopicCollection([name]), request_timeout=ANSWER_SECONDS
-            )
-            return str(futures[name].result().topic_id)
+        asked = confluent_kafka.TopicCollection([name := self._settings.topic_name(topic)])
+
+        def describe() -> str:
+            return str(self._client.describe_topics(asked, request_timeout=ANSWER_SECONDS)[name].result().topic_id)
+
+        return self._ask(topic, describe)
 
     def _offsets(self, partitions: Iterable[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
         asked = {
@@ -134,7 +134,8 @@ class Administrator:
         }
         if not asked:
             return {}
-        with self._explained(next(iter(asked.values())).topic):
+
+        def list_offsets() -> dict[TopicPartition, int]:
             futures = self._client.list_offsets(
                 dict.fromkeys(asked, which),
                 isolation_level=confluent_kafka.IsolationLevel.READ_COMMITTED,
@@ -142,13 +143,20 @@ class Administrator:
             )
             return {asked[partition]: int(future.result().offset) for partition, future in futures.items()}
 
-    @contextmanager
-    def _explained(self, topic: str) -> Iterator[None]:
-        try:
-            yield
-        except confluent_kafka.KafkaException as error:
-            self._client.poll(0)  # delivers what the background threads said
-            raise explain(self._settings, self._complaints.pick(error.args[0]), topic) from None
+        return self._ask(next(iter(asked.values())).topic, list_offsets)
+
+    def _ask(self, topic: str, request: Callable[[], T]) -> T:
+        """Make a request, again while the brokers elect a leader, which takes a moment after a topic was made."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                return request()
+            except confluent_kafka.KafkaException as error:
+                reason = error.args[0]
+            if reason.code() not in _ELECTING or time.monotonic() > deadline:
+                self._client.poll(0)  # delivers what the background threads said
+                raise explain(self._settings, self._complaints.pick(reason), topic)
+            self._client.poll(0.1)
 
 
 def open_consumer(
@@ -183,14 +191,3 @@ def assign(consumer: confluent_kafka.Consumer, settings: KafkaSettings, starts: 
             for item, offset in starts.items()
         ]
     )
-
-
-def wait_for(condition: Callable[[], bool], pump: Callable[[float], object], seconds: float) -> bool:
-    """Call `pump` until `condition` holds or `seconds` have passed; return whether it holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return False
-        pump(min(left, 0.1))
-    return True

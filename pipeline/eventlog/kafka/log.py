@@ -11,6 +11,7 @@ from pipeline.eventlog.kafka.client import Administrator
 from pipeline.eventlog.kafka.reader import KafkaReader
 from pipeline.eventlog.kafka.settings import KafkaSettings
 from pipeline.eventlog.kafka.source import KafkaSource
+from pipeline.eventlog.kafka.topics import create_topics
 from pipeline.eventlog.kafka.writer import KafkaWriter
 from pipeline.eventlog.merge import BlockMerger
 from pipeline.eventlog.reader import PartitionReader
@@ -38,7 +39,7 @@ class KafkaLog:
 
     def create_topics(self, partitions: Mapping[str, int]) -> None:
         """Create the topics that are missing, with the settings that a vote log needs."""
-        raise NotImplementedError
+        create_topics(self._settings, partitions)
 
     def reader(self, positions: Mapping[TopicPartition, Position], *, live: bool) -> LogReader:
         """Open a reader at `positions`."""

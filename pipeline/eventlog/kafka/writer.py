@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import confluent_kafka
 from confluent_kafka import KafkaError, Message
@@ -37,7 +38,7 @@ class KafkaWriter:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._complaints = Complaints()
-        self._producer = confluent_kafka.Producer(producer_options(settings, self._complaints))
+        self._producer: Any = confluent_kafka.Producer(producer_options(settings, self._complaints))
         self._lock = threading.Lock()
 
     def append(self, topic: str, records: Sequence[Record]) -> None:
@@ -62,8 +63,8 @@ class KafkaWriter:
             raise LogUnavailable(f"{self._settings.url}: {left} records were not acknowledged in time")
 
     def close(self) -> None:
-        """Flush. Idempotent."""
-        self._producer.flush(DELIVERY_SECONDS)
+        """Leave the brokers. Idempotent; `append` has flushed already."""
+        self._producer = None
 
     def _produce(self, name: str, record: Record, topic: str, note: object) -> None:
         while True:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
-from infra.kafka import KafkaBroker
 
+from infra.kafka import KafkaBroker
 from pipeline.contracts.log import (
     ARROW_STREAM,
     CONTENT_TYPE,
@@ -132,7 +132,7 @@ def test_content_types_come_from_headers(make_kafka_log: MakeLog, open_reader: O
 
 def test_a_tombstone_is_an_empty_record(make_kafka_log: MakeLog, kafka_broker: KafkaBroker, kafka_prefix: str) -> None:
     log = make_kafka_log()
-    producer = confluent_kafka.Producer({"bootstrap.servers": kafka_broker.bootstrap})
+    producer = confluent_kafka.Producer({"bootstrap.servers": kafka_broker.bootstrap, "log_level": 0})
     producer.produce(f"{kafka_prefix}votes", None, key="gone")
     assert producer.flush(20) == 0
     assert values_of(read_all(log.reader({}, live=False))) == [b""]
@@ -167,7 +167,13 @@ def test_committed_and_aborted_transactions(
     make_kafka_log: MakeLog, open_reader: OpenReader, kafka_broker: KafkaBroker, kafka_prefix: str
 ) -> None:
     log = make_kafka_log()
-    producer = confluent_kafka.Producer({"bootstrap.servers": kafka_broker.bootstrap, "transactional.id": kafka_prefix})
+    producer = confluent_kafka.Producer(
+        {
+            "bootstrap.servers": kafka_broker.bootstrap,
+            "transactional.id": kafka_prefix,
+            "log_level": 0,
+        }
+    )
     producer.init_transactions(30)
     for topic in (VOTES, CONTROL):
         for value, commit in ((b"kept", True), (b"dropped", False), (b"kept too", True)):
@@ -332,7 +338,7 @@ def test_the_groups_offsets_show_what_the_store_has(
         asked = confluent_kafka.ConsumerGroupTopicPartitions("kwise")
         (future,) = administrator.list_consumer_group_offsets([asked]).values()
         found = {(each.topic, each.partition): each.offset for each in future.result(20).topic_partitions}
-        return found.get((f"{kafka_prefix}votes", 0), 0)
+        return int(found.get((f"{kafka_prefix}votes", 0), 0))
 
     wait_until(lambda: committed() == 2, 20)
 
