@@ -65,7 +65,10 @@ class Producer:
         """End it in any case."""
         if self._process.poll() is None:
             self._process.kill()
-            self._process.communicate(timeout=10)
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        self._process.wait(10)
 
 
 def main() -> None:
