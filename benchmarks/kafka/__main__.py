@@ -61,10 +61,9 @@ def prepare(bootstrap: str, prefix: str, votes: int, *, envelope: int = 0) -> st
 
 def run_part(what: str, folder: Path, url: str, votes: int) -> dict[str, float]:
     """Run one part in a fresh process and return what it measured."""
-    command = [sys.executable, "-m", "benchmarks.kafka.job", what, str(folder), url, str(votes)]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # as the command line sets it
     with tempfile.TemporaryDirectory(dir=folder) as inside:
-        command[4] = inside
+        command = [sys.executable, "-m", "benchmarks.kafka.job", what, inside, url, str(votes)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
@@ -84,7 +83,7 @@ def measure_job(name: str, folder: Path, url: str, votes: int, rounds: int) -> d
 
 def measure_peers(folder: Path, bootstrap: str, topic: str, votes: int) -> dict[str, int]:
     """Return votes a second of the two peers over the first `votes` of the topic."""
-    python = folder / "peers" / "bin" / "python"
+    python = str(folder / "peers" / "bin" / "python")
     venv.create(folder / "peers", with_pip=True)
     requirements = str(HERE / "peers.txt")
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--requirement", requirements], check=True)

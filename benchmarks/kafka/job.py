@@ -1,4 +1,4 @@
-"""This job on a real broker, and the limit: the client's own drain and decode, with nothing else to do.
+"""The job on a real broker, and the limit: the client's own drain and decode, with nothing else to do.
 
 ``python -m benchmarks.kafka.job limit|run FOLDER URL VOTES`` prints one JSON object.
 """

@@ -44,7 +44,7 @@ class Board:
             if ranks and None not in ranks:
                 teams = [[self.ratings.setdefault(model, _MODEL.rating(name=model))] for model in vote["models"]]
                 for (rating,) in _MODEL.rate(teams, ranks=[float(rank) for rank in ranks]):
-                    self.ratings[rating.name] = rating
+                    self.ratings[str(rating.name)] = rating
             self.rows.append((vote["vote_id"], vote["arena"]))
             if len(self.rows) == 1000:
                 self._store.executemany("INSERT INTO votes VALUES (?, ?)", self.rows)
