@@ -25,11 +25,12 @@ import numpy as np
 from pipeline.rating import elo as elo_method
 from pipeline.rating import ksort_filter, win_rate
 from pipeline.rating.elo import EloState
+from pipeline.rating.joint_draws import DRAWS, SEED, draw_ranks
 from pipeline.rating.ksort_filter import KsortState
 from pipeline.rating.methodology import METHODOLOGY
 from pipeline.rating.pair_counts import PairCounts
 from pipeline.rating.posterior import Z_95, PosteriorFit, fit_posterior, rating_from_logit
-from pipeline.rating.rank_intervals import DRAWS, SEED, draw_rank_intervals
+from pipeline.rating.rank_groups import group_models
 
 METHODS: Final[tuple[str, ...]] = ("posterior", "ksort", "elo", "win_rate")
 DEFAULT_METHOD: Final = "posterior"
@@ -39,14 +40,17 @@ DEFAULT_METHOD: Final = "posterior"
 class ModelRating:
     """One row of a board, in the method's own units; `rating*` on the published scale.
 
-    `rank_low` is the best credible rank. `votes` = ballots that ranked something with the model shown,
-    `comparisons` = its ordered and tied pairs. What the method does not have is None.
+    `rank_low` is the best credible rank, `group` the rank group, `p_best` the probability to be the best model.
+    `votes` = ballots that ranked something with the model shown, `comparisons` = its ordered and tied pairs. What
+    the method does not have is None.
     """
 
     model: str
     rank: int
     rank_low: int | None
     rank_high: int | None
+    group: int | None
+    p_best: float | None
     mean: float | None
     sd: float | None
     low: float | None
@@ -96,6 +100,8 @@ class _Columns:
     rating_high: Sequence[float | None]
     rank_low: Sequence[int | None]
     rank_high: Sequence[int | None]
+    group: Sequence[int | None]
+    p_best: Sequence[float | None]
     parameters: dict[str, object]
 
 
@@ -161,6 +167,8 @@ def _make_rows(model_ids: Sequence[str], counts: PairCounts, columns: _Columns) 
             rank=rank,
             rank_low=columns.rank_low[m],
             rank_high=columns.rank_high[m],
+            group=columns.group[m],
+            p_best=columns.p_best[m],
             mean=columns.mean[m],
             sd=columns.sd[m],
             low=columns.low[m],
@@ -191,6 +199,8 @@ def _rate_posterior(fit: PosteriorFit) -> _Columns:
         rating_high=[rating_from_logit(x) for x in high],
         rank_low=fit.rank_low.tolist(),
         rank_high=fit.rank_high.tolist(),
+        group=fit.group.tolist(),
+        p_best=absent if fit.p_best is None else fit.p_best.tolist(),
         parameters={
             "prior_scales": list(fit.scales),
             "prior_weights": list(fit.prior_weights),
@@ -214,8 +224,10 @@ def _rate_ksort(model_ids: Sequence[str], state: KsortState) -> _Columns:
     ranks[order] = np.arange(1, n + 1)
     # drawn in the order of ids, so that numbering models differently changes nothing
     by_id = np.array(sorted(range(n), key=model_ids.__getitem__), np.int64)
-    low, high = np.empty(n, np.int64), np.empty(n, np.int64)
-    low[by_id], high[by_id] = draw_rank_intervals(state.mu[by_id], state.s2[by_id], ranks[by_id])
+    drawn = draw_ranks(state.mu[by_id], state.s2[by_id])
+    low, high, p_best = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n)
+    low[by_id], high[by_id] = drawn.intervals(ranks[by_id])
+    p_best[by_id] = drawn.p_top(1)
     return _Columns(
         order_by=score,
         mean=state.mu.tolist(),
@@ -228,6 +240,8 @@ def _rate_ksort(model_ids: Sequence[str], state: KsortState) -> _Columns:
         rating_high=absent,
         rank_low=low.tolist(),
         rank_high=high.tolist(),
+        group=group_models(state.mu, state.s2, ranks).tolist(),
+        p_best=p_best.tolist(),
         parameters={
             "prior_mean": ksort_filter.PRIOR_MEAN,
             "prior_sd": ksort_filter.PRIOR_SD,
@@ -254,6 +268,8 @@ def _rate_elo(state: EloState) -> _Columns:
         rating_high=absent,
         rank_low=absent,
         rank_high=absent,
+        group=absent,
+        p_best=absent,
         parameters={"k_factor": elo_method.K_FACTOR, "base_rating": elo_method.BASE_RATING},
     )
 
@@ -278,5 +294,7 @@ def _rate_wins(counts: PairCounts, n: int) -> _Columns:
         rating_high=absent,
         rank_low=(1 + above).tolist(),
         rank_high=(n - below).tolist(),
+        group=absent,
+        p_best=absent,
         parameters={"interval": "wilson", "confidence": 0.95},
     )

@@ -1,12 +1,19 @@
-"""Rank intervals by joint draws."""
+"""Joint draws: rank intervals, P(best) and P(top k)."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.stats import norm
 
-from pipeline.rating.rank_intervals import DRAWS, draw_rank_intervals, rank_values
+from pipeline.rating.joint_draws import DRAWS, draw_ranks, rank_values
+
+
+def draw_rank_intervals(
+    mean: NDArray[np.float64], covariance: NDArray[np.float64], ranks: NDArray[np.int64], **options: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return draw_ranks(mean, covariance, **options).intervals(ranks)
 
 
 def test_rank_values_orders_equal_ones_by_index() -> None:
@@ -62,3 +69,25 @@ def test_draws_do_not_depend_on_their_block() -> None:
     other = draw_rank_intervals(mean, np.eye(7), rank_values(mean), draws=40, seed=1)
     assert np.array_equal(whole, again)
     assert other[0].shape == (7,)
+
+
+def test_p_best_of_two_models_is_the_normal_integral() -> None:
+    drawn = draw_ranks(np.array([0.7, 0.0]), np.array([[1.0, 0.4], [0.4, 0.5]]), draws=40_000)
+    assert drawn.p_top(1)[0] == pytest.approx(norm.cdf(0.7 / np.sqrt(1.0 + 0.5 - 0.8)), abs=0.01)
+
+
+def test_p_top_sums_to_k_and_grows_with_k() -> None:
+    rng = np.random.default_rng(4)
+    root = rng.normal(size=(9, 9))
+    drawn = draw_ranks(rng.normal(size=9), root @ root.T)
+    tops = np.array([drawn.p_top(k) for k in range(10)])
+    np.testing.assert_allclose(tops.sum(axis=1), np.arange(10), atol=1e-9)
+    assert (np.diff(tops, axis=0) >= 0).all()
+    naive = [[np.mean([rank <= k for rank in row]) for row in drawn.drawn.tolist()] for k in range(10)]
+    np.testing.assert_allclose(tops, naive)
+
+
+def test_a_single_model_is_the_best() -> None:
+    drawn = draw_ranks(np.zeros(1), np.ones((1, 1)))
+    assert drawn.p_top(1).tolist() == [1.0]
+    assert draw_ranks(np.zeros(0), np.zeros((0, 0))).p_top(1).tolist() == []
