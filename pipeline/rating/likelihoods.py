@@ -40,6 +40,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from pipeline.rating.pair_counts import WeightedPairs
 
@@ -81,11 +82,6 @@ POSTERIOR_LIKELIHOOD: Final = Likelihood("davidson", Shape.DAVIDSON, 0.0)
 
 
 @njit(nogil=True, cache=True)
-def _log_logistic(y: float) -> float:
-    return min(y, 0.0) - math.log1p(math.exp(-abs(y)))
-
-
-@njit(nogil=True, cache=True)
 def _log_normal(y: float) -> float:
     if y > -30.0:
         return math.log(0.5 * math.erfc(-y * _SQRT_HALF))
@@ -110,20 +106,26 @@ def _fill_davidson(x: float, nu: float, terms: NDArray[np.float64]) -> None:
 
 
 @njit(nogil=True, cache=True)
+def _logistic_tails(y: float) -> tuple[float, float]:
+    """Return log F(y) and 1 - F(y)."""
+    t = math.exp(-abs(y))
+    log_near = -math.log1p(t)
+    if y >= 0.0:
+        return log_near, t / (1.0 + t)
+    return y + log_near, 1.0 / (1.0 + t)
+
+
+@njit(nogil=True, cache=True)
 def _fill_logistic(x: float, d: float, terms: NDArray[np.float64]) -> None:
-    log_win, log_loss = _log_logistic(x - d), _log_logistic(-x - d)
-    # 1 - P, from the other tail
-    not_win, not_loss = math.exp(_log_logistic(d - x)), math.exp(_log_logistic(d + x))
+    log_win, not_win = _logistic_tails(x - d)
+    log_loss, not_loss = _logistic_tails(-x - d)
     terms[0] = log_win, not_win, -d * not_win
     terms[1] = log_loss, -not_loss, -d * not_loss
     if d > 0.0:
         # P(tie) = (e^(2d) - 1) P(win) P(loss)
         grown = -math.expm1(-2.0 * d)
-        terms[2] = (
-            2.0 * d + math.log(grown) + log_win + log_loss,
-            not_win - not_loss,
-            d * (2.0 / grown - not_win - not_loss),
-        )
+        log_tie = 2.0 * d + math.log(grown) + log_win + log_loss
+        terms[2] = log_tie, not_win - not_loss, d * (2.0 / grown - not_win - not_loss)
     else:
         terms[2] = -math.inf, 0.0, 0.0
 
@@ -236,7 +238,7 @@ def evaluate_pairs(
         counts[0], counts[1], counts[2] = wins[p], losses[p], ties[p]
         count = wins[p] + losses[p] + ties[p]
         slope, tie_slope, bend, mixed = 0.0, 0.0, 0.0, 0.0
-        for outcome in range(3):
+        for outcome in range(3 if with_ties else 2):
             looked = (1.0 - lapse) * math.exp(terms[outcome, 0])
             seen = looked + lapse * uniform[outcome]
             if lapse > 0.0:
@@ -291,6 +293,16 @@ def tie_share(pairs: WeightedPairs, *, pseudo_ties: float = 0.0) -> float:
     tied = float(np.add.reduce(pairs.ties)) + pseudo_ties
     total = float(np.add.reduce(pairs.wins + pairs.losses + pairs.ties)) + pseudo_ties + (1.0 if pseudo_ties else 0.0)
     return tied / total if tied else 0.0
+
+
+def fit_equals(likelihood: Likelihood, tied: float, ordered: float) -> float:
+    """Return the e under which equals tie in the share tied / (tied + ordered) of their pairs; both positive."""
+    if likelihood.shape is Shape.DAVIDSON:
+        return math.log(2.0 * tied / ordered)
+    share = tied / (tied + ordered)
+    if likelihood.shape is Shape.LOGISTIC:
+        return math.log(2.0 * math.atanh(share))
+    return math.log(NORMAL_SCALE * float(ndtri(0.5 + 0.5 * share)))
 
 
 def predict_differences(

@@ -42,13 +42,22 @@ from numpy.typing import NDArray
 
 from pipeline.rating.errors import FitError
 from pipeline.rating.lapack import NotPositiveDefiniteError, factorise, invert_factor, solve_factor
-from pipeline.rating.likelihoods import POSTERIOR_LIKELIHOOD, Likelihood, evaluate_pairs, fill_terms, tie_share
+from pipeline.rating.likelihoods import (
+    POSTERIOR_LIKELIHOOD,
+    Likelihood,
+    evaluate_pairs,
+    fill_terms,
+    fit_equals,
+    tie_share,
+)
 from pipeline.rating.pair_counts import WeightedPairs
 
 DENSE_MODELS: Final = 256
 
 _ARMIJO: Final = 1e-4
 _MAX_HALVINGS: Final = 40
+# In e, a step: far beyond, P(tie) is 0 or 1 to the last bit, and no derivative leads back.
+_MAX_TIE_STEP: Final = 2.0
 # Rounding of the objective, relative to its size: below it an Armijo test means nothing.
 _OBJECTIVE_NOISE: Final = 1e-11
 _GRADIENT_STEPS: Final = 200
@@ -123,14 +132,13 @@ class Mode:
         return np.ascontiguousarray(invert_factor(self.factor)[:n, :n])
 
 
-def start_fit(pairs: WeightedPairs, n: int, *, pseudo_ties: float = 0.0) -> Start:
+def start_fit(pairs: WeightedPairs, n: int, fitting: Fitting) -> Start:
     """Return where a first fit begins: equal skills, and the tie parameter that fits them."""
-    share = tie_share(pairs, pseudo_ties=pseudo_ties)
-    if share == 0.0:
+    tied = float(np.add.reduce(pairs.ties)) + fitting.pseudo_ties
+    if tied == 0.0:
         return Start(np.zeros(n), None)
-    tied = float(np.add.reduce(pairs.ties)) + pseudo_ties
-    ordered = float(np.add.reduce(pairs.wins + pairs.losses))
-    return Start(np.zeros(n), math.log(2.0 * tied / (ordered + 1.0)))
+    ordered = float(np.add.reduce(pairs.wins + pairs.losses)) + 1.0
+    return Start(np.zeros(n), fit_equals(fitting.likelihood, tied, ordered))
 
 
 @njit(nogil=True, cache=True)
@@ -213,6 +221,7 @@ def _solve_sparse(
     n: int,
     right: NDArray[np.float64],
     x: NDArray[np.float64],
+    steps: int,
 ) -> bool:
     """Solve for x (p,) by preconditioned conjugate gradients; return whether the residual became small."""
     x[:] = 0.0
@@ -221,7 +230,7 @@ def _solve_sparse(
     direction = guess.copy()
     rho = np.sum(residual * guess)
     target = rho * _RESIDUAL * _RESIDUAL
-    for _ in range(_GRADIENT_STEPS):
+    for _ in range(steps):
         if rho <= target:
             return True
         _multiply(first, second, curvature, cross, prior, stiffness, n, direction, product)
@@ -291,7 +300,7 @@ class _Objective:
             step = np.empty_like(self.gradient)
             if _solve_sparse(
                 pairs.first, pairs.second, self.curvature, self.cross, self.prior, self.diagonal, self.stiffness,
-                self.n, self.gradient, step,
+                self.n, self.gradient, step, _GRADIENT_STEPS,
             ):  # fmt: skip
                 return step
         return solve_factor(self.make_factor(iteration), self.gradient)
@@ -346,7 +355,8 @@ def _line_search(
     objective: _Objective, x: NDArray[np.float64], value: float, step: NDArray[np.float64], squared: float
 ) -> tuple[NDArray[np.float64], float]:
     slack = _OBJECTIVE_NOISE * (1.0 + abs(value))
-    scale = 1.0
+    beyond = abs(float(step[-1])) / _MAX_TIE_STEP if len(step) > objective.n else 0.0
+    scale = 1.0 / max(beyond, 1.0)
     for _ in range(_MAX_HALVINGS):
         trial = x + scale * step
         found = objective.evaluate(trial)

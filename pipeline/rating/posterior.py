@@ -280,7 +280,7 @@ def finish_fit(sorted_pairs: SortedPairs, moments: Moments, settings: PosteriorS
 
 def _find_modes(sorted_pairs: SortedPairs, settings: PosteriorSettings, likelihood: Likelihood) -> list[Mode]:
     fitting = Fitting(likelihood, settings.tolerance, settings.max_iterations)
-    start = start_fit(sorted_pairs.pairs, sorted_pairs.n)
+    start = start_fit(sorted_pairs.pairs, sorted_pairs.n, fitting)
     modes: list[Mode] = []
     best = -math.inf
     for tau in settings.scales:
