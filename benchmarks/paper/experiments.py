@@ -17,9 +17,9 @@ from benchmarks.paper.trace import RANK_BY, Setting, trace_errors
 SEEDS: Final = 20
 QUICK_SEEDS: Final = 2
 PROCESSES: Final = 2
-SETTLE_VOTES: Final = 1_500
+SETTLE_VOTES: Final = 1_000
 """Votes on 49 models before the new one enters."""
-NEWCOMER_HORIZON: Final = 150
+NEWCOMER_HORIZON: Final = 100
 POINTS: Final = 40
 """Points of a kept curve, from 10 votes to the horizon in equal ratios."""
 TAIL: Final = 0.05
@@ -42,12 +42,13 @@ def list_experiments(*, quick: bool) -> list[Experiment]:
         Experiment(setting)
         for share in (0.0, 0.05)
         for setting in (
+            Setting("ranking", "order-entropy", 4, share, 150 if share else 100),
             # cheap ones long, pure Python ones as long as they can be afforded
             *(Setting(f"elo-{k_factor}", "random", 2, share, 1_000_000) for k_factor in (4, 16, 32)),
             *(Setting("ksort", "random", k, share, 40_000) for k in (2, 4, 6)),
-            *(Setting("ksort", "ksort", k, share, 5_000 if k == 2 else 3_000) for k in (2, 4, 6)),
-            *(Setting("trueskill", "random", k, share, {2: 5_000, 4: 2_000, 6: 1_500}[k]) for k in (2, 4, 6)),
-            *(Setting(peer, "random", k, share, 10_000 if k == 2 else 4_000) for peer in _OPENSKILL for k in (2, 4, 6)),
+            *(Setting("ksort", "ksort", k, share, 4_000 if k == 2 else 2_000) for k in (2, 4, 6)),
+            *(Setting("trueskill", "random", k, share, {2: 4_000, 4: 1_500, 6: 800}[k]) for k in (2, 4, 6)),
+            *(Setting(peer, "random", k, share, 8_000 if k == 2 else 3_000) for peer in _OPENSKILL for k in (2, 4, 6)),
         )
     ]
     experiments += [

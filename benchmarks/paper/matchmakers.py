@@ -64,7 +64,7 @@ class EntropyMatchmaker:
         """Return the set of least certain order under the rater's posterior."""
         if not isinstance(rater, RankingRater):
             raise TypeError(f"order-entropy needs the method ranking, not {type(rater).__name__}")
-        return np.array(choose_uncertain_set(draw_skills(rater.fit, _DRAWS, rng), self._k, rng)[0])
+        return np.array(choose_uncertain_set(draw_skills(rater.fit, _DRAWS, rng), self._k, rng, starts=2)[0])
 
 
 def make_matchmaker(policy: str, n_models: int, k: int) -> Matchmaker:

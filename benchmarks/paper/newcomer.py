@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.paper.matchmakers import make_matchmaker
+from benchmarks.paper.matchmakers import PolicyMatchmaker
 from benchmarks.paper.raters import make_rater
 from benchmarks.paper.trace import RANK_BY, Setting
 from benchmarks.paper.world import World
@@ -26,7 +26,7 @@ def trace_newcomer(setting: Setting, seed: int, settle: int) -> NDArray[np.int64
     world = World.draw(setting.n_models, setting.random_share, rng)
     rater = make_rater(setting.method, setting.n_models)
     new = setting.n_models - 1
-    matchmaker = make_matchmaker(setting.policy, setting.n_models, setting.k)
+    matchmaker = PolicyMatchmaker(setting.policy, setting.n_models, setting.k)
     matchmaker.active[new] = False
     for _ in range(settle):
         rater.rate(world.answer(matchmaker.propose(rater, rng)[None, :], rng)[0])

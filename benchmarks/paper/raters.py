@@ -20,7 +20,7 @@ from pipeline.rating.ksort_filter import rate_ballots as rate_ksort
 from pipeline.rating.ranking import RankingFit, RankingSettings, fit_ranking
 from pipeline.rating.scalar_kernels import update_elo
 
-_FOR_PROPOSALS = RankingSettings(tolerance=0.01, rank_draws=0)
+_FOR_PROPOSALS = RankingSettings(scales=(0.5, 2.0, 8.0, 32.0, 128.0), tolerance=0.02, rank_draws=0)
 
 
 class Rater(Protocol):

@@ -35,12 +35,10 @@ def sum_up(votes: Sequence[int | None]) -> Quartiles:
     """Return the quartiles of `votes`; a run that did not get there counts as later than all others."""
     ordered = np.sort([np.inf if vote is None else float(vote) for vote in votes])
     # no interpolation towards infinity: each quartile is a run's own value, or the mean of two
-    low, median, high = (
-        0.5 * float(ordered[int(np.floor(at))] + ordered[int(np.ceil(at))])
-        for at in ((len(ordered) - 1) * share for share in (0.25, 0.5, 0.75))
-    )
-    reached = sum(vote is not None for vote in votes)
-    return Quartiles(*(value if np.isfinite(value) else None for value in (low, median, high)), reached, len(votes))
+    at = [(len(ordered) - 1) * share for share in (0.25, 0.5, 0.75)]
+    values = [0.5 * float(ordered[int(np.floor(place))] + ordered[int(np.ceil(place))]) for place in at]
+    low, median, high = (value if np.isfinite(value) else None for value in values)
+    return Quartiles(low, median, high, reached=sum(vote is not None for vote in votes), runs=len(votes))
 
 
 def write_raw(raw: Mapping[str, Any], path: Path = RAW) -> None:

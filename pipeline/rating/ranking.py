@@ -45,7 +45,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -68,6 +68,8 @@ _Z_95: Final = 1.959963984540054
 _MAX_MARGIN: Final = 20.0
 _FIRST_MARGIN: Final = 0.1
 _EARLY_SWEEPS: Final = 4
+_FREE_SWEEPS: Final = 60
+"""The margin is then held: with few models, many ties and a wide prior it creeps, and the means with it."""
 _HOPELESS: Final = 30.0
 """A scale whose log evidence is so far behind weighs nothing, and need not come to rest."""
 
@@ -286,11 +288,11 @@ def _fit_scales(
 ) -> tuple[RankingSites, ...]:
     """Fit all scales; those that a few sweeps, or the start, show to be out of the question are left there."""
     pairs = _list_pairs(ballots)
-    begun = [_start_scale(ballots, n, scale, settings, None) for scale in settings.scales]
-    early_sweeps = _EARLY_SWEEPS
-    if start is not None:
-        begun = [_start_scale(ballots, n, at.scale, settings, at) for at in start.sites]
-        early_sweeps = 1
+    if start is None:
+        begun = [_start_scale(len(ballots), n, scale, settings) for scale in settings.scales]
+        early_sweeps = _EARLY_SWEEPS
+    else:
+        begun, early_sweeps = [_extend_sites(at, len(ballots)) for at in start.sites], 1
     best = max(at.log_evidence for at in begun)
     early = [
         _sweep_scale(ballots, pairs, at, settings, early_sweeps) if at.log_evidence > best - 2 * _HOPELESS else at
@@ -316,20 +318,32 @@ def _weigh_sites(sites: Sequence[RankingSites]) -> list[float]:
     return normalise_evidence([at.log_evidence if at.log_evidence > best - _HOPELESS else -math.inf for at in sites])
 
 
-def _start_scale(
-    ballots: Ballots, n: int, scale: float, settings: RankingSettings, start: RankingSites | None
-) -> RankingSites:
-    """Return the prior at `scale`, or `start` with the ballots that it does not hold without sites."""
-    count, known = len(ballots), 0 if start is None else len(start.attention)
-    precisions, shifts, attention = np.zeros((count, K_MAX, K_MAX)), np.zeros((count, K_MAX)), np.ones(count)
-    lapse = 0.0 if math.isinf(settings.lapse_doubt) else 1.0 / settings.lapse_doubt
-    if start is not None:
-        precisions[:known], shifts[:known], attention[:known] = start.precisions, start.shifts, start.attention
-        lapse = start.lapse
-    mean, covariance, _ = _collect_moments(ballots, precisions, shifts, n, scale)
-    margin, known_evidence = (_FIRST_MARGIN, 0.0) if start is None else (start.margin, start.log_evidence)
+def _start_scale(count: int, n: int, scale: float, settings: RankingSettings) -> RankingSites:
+    """Return the prior of n models at `scale`, with empty sites for `count` ballots."""
     return RankingSites(
-        scale, lapse, margin, precisions, shifts, attention, mean, covariance, known_evidence, math.inf, 0
+        scale=scale,
+        lapse=0.0 if math.isinf(settings.lapse_doubt) else 1.0 / settings.lapse_doubt,
+        margin=_FIRST_MARGIN,
+        precisions=np.zeros((count, K_MAX, K_MAX)),
+        shifts=np.zeros((count, K_MAX)),
+        attention=np.ones(count),
+        mean=np.zeros(n),
+        covariance=np.eye(n) * scale**2,
+        log_evidence=0.0,
+        moved=math.inf,
+        sweeps=0,
+    )
+
+
+def _extend_sites(at: RankingSites, count: int) -> RankingSites:
+    """Return `at` with empty sites for further ballots, `count` in all: the moments stay."""
+    more = count - len(at.attention)
+    return replace(
+        at,
+        precisions=np.concatenate([at.precisions, np.zeros((more, K_MAX, K_MAX))]),
+        shifts=np.concatenate([at.shifts, np.zeros((more, K_MAX))]),
+        attention=np.concatenate([at.attention, np.ones(more)]),
+        moved=math.inf,
     )
 
 
@@ -347,25 +361,27 @@ def _sweep_scale(
     while sweeps < max_sweeps and moved >= settings.tolerance:
         sweeps += 1
         before, lapse_before, margin_before = mean, lapse, margin
-        if at.sweeps + sweeps > 1 and pairs.tied.any():
+        if at.sweeps + sweeps > 1 and sweeps <= _FREE_SWEEPS and pairs.tied.any():
             margin = _match_margin(mean, covariance, pairs)
         if sweeps == 1 or margin != margin_before:
             log_random = log_random_ballots(ballots.offsets, ballots.groups, PERFORMANCE_VARIANCE, margin)
         mean, covariance = mean.copy(), covariance.copy()
         sweep_ballots(
-            *(mean, covariance, ballots.offsets, ballots.models, ballots.groups),
-            *(
-                PERFORMANCE_VARIANCE,
-                margin,
-                lapse,
-                _damp(sweeps),
-                log_random,
-                precisions,
-                shifts,
-                log_odds,
-                attention,
-                evidence,
-            ),
+            mean,
+            covariance,
+            ballots.offsets,
+            ballots.models,
+            ballots.groups,
+            PERFORMANCE_VARIANCE,
+            margin,
+            lapse,
+            _damp(sweeps),
+            log_random,
+            precisions,
+            shifts,
+            log_odds,
+            attention,
+            evidence,
         )
         mean, covariance, log_mass = _collect_moments(ballots, precisions, shifts, n, at.scale)
         if not math.isinf(settings.lapse_doubt):
