@@ -42,8 +42,8 @@ def fit_scale_naive(
         for f, (i, j, ordered) in enumerate(factors):
             a = np.zeros(size)
             a[i], a[j] = 1.0, -1.0
-            covariance = np.linalg.inv(precision)
-            variance, mean = a @ covariance @ a, a @ covariance @ shift
+            spread = np.linalg.inv(precision) @ a
+            variance, mean = a @ spread, shift @ spread
             rest = 1 / variance - sites[f, 0]
             cavity = (mean / variance - sites[f, 1]) / rest
             sd = math.sqrt(1 / rest)
@@ -57,9 +57,10 @@ def fit_scale_naive(
             shift += (new[1] - sites[f, 1]) * a
             sites[f] = new
     covariance = np.asarray(np.linalg.inv(precision), np.float64)
-    mean: NDArray[np.float64] = covariance @ shift
+    moments: NDArray[np.float64] = covariance @ shift
     log_det = np.linalg.slogdet(precision)[1] - np.linalg.slogdet(prior)[1]
-    return mean[:n], covariance[:n, :n], float(0.5 * shift @ mean - 0.5 * log_det + terms.sum())
+    evidence = float(0.5 * shift @ moments - 0.5 * log_det + terms.sum())
+    return moments[:n], covariance[:n, :n], evidence
 
 
 def _mass_between(low: float, high: float) -> float:
