@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.paper.experiments import TAIL
+from benchmarks.paper.experiments import TAIL, check_votes
 from benchmarks.paper.plots import ERROR_NAME, NEWCOMER_NAME
 from benchmarks.paper.raw import Quartiles, find_row, read_raw, sum_up
 
@@ -50,9 +50,9 @@ The paper (arXiv 2408.14468) simulates 50 models in a known exact order and coun
 its mean squared rank error shows. It reports {PAPER_ELO:,} votes for Elo and {PAPER_KSORT} for its method
 ({PAPER_ELO / PAPER_KSORT:.1f} times fewer), and that a new model finds its place after about {PAPER_NEWCOMER} matchups.
 Here are {raw["seeds"]} seeds of each setting. *First* is the first vote after which the order is exact, *settled* the
-vote after which it stays exact until the horizon, and for its last {TAIL:.0%} at least. Votes are noise-free, or 5 % of
-them are a random permutation of the whole ballot. K is the number of models in a matchup. For each method the better
-of the two orders counts: by mean, or by the paper's score, mean - 3 sd."""
+vote after which it stays exact until the horizon, and for its last {_percent(TAIL)} at least. Votes are noise-free,
+or 5 % of them are a random permutation of the whole ballot. K is the number of models in a matchup. For each method
+the better of the two orders counts: by mean, or by the paper's score, mean - 3 sd."""
 
 
 def _answer(rows: Sequence[Row]) -> str:
@@ -68,10 +68,11 @@ def _answer(rows: Sequence[Row]) -> str:
         f"after {_text(ours)} votes.",
         f"**{PAPER_ELO:,} votes for Elo**: {_verdict(first, PAPER_ELO)} as the first exact order; "
         f"{_verdict(settled, PAPER_ELO)} as one that stays. With the best of the K factors the order from random pairs "
-        f"is first exact after {_text(first)} votes, and settled after {_text(settled)}.",
+        f"is first exact after {_text(first)} votes, and settled after {_text(settled)}. {_elo_error(rows, PAPER_ELO)}",
         f"**{PAPER_ELO / PAPER_KSORT:.1f} times fewer votes**: {_ratio(first, settled, ours)}.",
         "**Robust against random votes**: with 5 % of them the paper's method, with its matchmaking and K = 4, "
-        f"has settled in {noisy.reached if noisy else 0} of {noisy.runs if noisy else 0} runs within its horizon.",
+        f"settles after {_text(noisy)} votes, in {noisy.reached if noisy else 0} of {noisy.runs if noisy else 0} runs "
+        "within its horizon.",
         f"**About {PAPER_NEWCOMER} matchups for a new model**: {_verdict(newcomers[0], PAPER_NEWCOMER)}. Measured, "
         f"until its rank is within 1 and stays so: {_text(newcomers[0])} noise-free, {_text(newcomers[1])} with random "
         "votes.",
@@ -116,7 +117,7 @@ def _ratio(first: Quartiles | None, settled: Quartiles | None, ours: Quartiles |
 
 
 def _tabulate_order(rows: Sequence[Row], share: float) -> str:
-    title = "noise-free" if share == 0 else f"{share:.0%} random votes"
+    title = "noise-free" if share == 0 else f"{_percent(share)} random votes"
     lines = [
         f"## Votes to the exact order, {title}",
         "",
@@ -147,8 +148,9 @@ def _tabulate_newcomer(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['method']} | {row['policy']} | {row['random_share']:.0%} | {_text(sum_up(row['mean']['settled']))} "
-        f"| {_text(sum_up(row['score']['settled']))} | {row['settle']:,} | {row['horizon']:,} |"
+        f"| {row['method']} | {row['policy']} | {_percent(row['random_share'])} "
+        f"| {_text(sum_up(row['mean']['settled']))} | {_text(sum_up(row['score']['settled']))} "
+        f"| {row['settle']:,} | {row['horizon']:,} |"
         for row in rows
         if row["experiment"] == "newcomer"
     ]
@@ -175,6 +177,23 @@ before the horizon. The error at the horizon is the median of the mean squared r
 - A vote shows K models: comparisons per vote grow with K, and so does a voter's work.
 
 {versions}."""
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _elo_error(rows: Sequence[Row], votes: int) -> str:
+    """Say how wrong the best Elo still was after about `votes` votes."""
+    best = (float("inf"), 0)
+    for k_factor in (4, 16, 32):
+        row = find_row(rows, experiment="order", method=f"elo-{k_factor}", random_share=0.0)
+        if row is not None:
+            checks = check_votes(row["horizon"])
+            place = min(range(len(checks)), key=lambda at: abs(checks[at] - votes))
+            errors = sorted(errors[place] for errors in row["mean"]["errors"])
+            best = min(best, (errors[len(errors) // 2], checks[place]))
+    return f"After {best[1]:,} votes its mean squared rank error was {best[0]:.2g} (median)."
 
 
 def _better_order(row: Row) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.paper.experiments import check_votes
@@ -32,7 +33,7 @@ _FLOOR: Final = 0.01
 
 def draw_rank_error(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw medians and quartiles of the rank error over votes, noise-free and with random votes."""
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = Figure(figsize=(11, 5), layout="constrained")
     for axes, share in zip(figure.subplots(1, 2, sharey=True), (0.0, 0.05), strict=True):
         for color, (method, policy, k, by, label) in enumerate(_CURVES):
             row = find_row(rows, experiment="order", method=method, policy=policy, k=k, random_share=share)
@@ -43,32 +44,38 @@ def draw_rank_error(rows: Sequence[Mapping[str, Any]]) -> Figure:
             axes.plot(votes, median, color=f"C{color}", label=label)
             axes.fill_between(votes, low, high, color=f"C{color}", alpha=0.2, linewidth=0)
         axes.set(xscale="log", yscale="log", xlabel="votes", ylim=(_FLOOR * 0.8, 500))
-        axes.set_title("noise-free" if share == 0 else f"{share:.0%} of the votes are random")
         axes.axhline(_FLOOR, color="0.7", linewidth=0.8, linestyle=":")
-        axes.grid(alpha=0.25)
-    axes = figure.axes[0]
-    axes.set_ylabel("mean squared rank error (dotted line: 0)")
-    axes.legend(fontsize=8, loc="lower left")
+        _finish(axes, share)
+    figure.axes[0].set_ylabel("mean squared rank error (dotted line: 0)")
+    _add_legend(figure)
     return figure
 
 
 def draw_newcomer(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw the share of runs in which the new model is at most one place off, over matchups with it."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
     for axes, share in zip(figure.subplots(1, 2, sharey=True), (0.0, 0.05), strict=True):
-        for color, row in enumerate(rows):
-            if row["experiment"] != "newcomer" or row["random_share"] != share:
-                continue
+        chosen = [row for row in rows if row["experiment"] == "newcomer" and row["random_share"] == share]
+        for color, row in enumerate(chosen):
             for by, style in (("mean", "-"), ("score", "--")):
                 near = (np.array(row[by]["errors"]) <= 1).mean(axis=0)
-                label = f"{row['method']}, {row['policy']} matchups, ranked by {by}"
-                axes.plot(check_votes(row["horizon"]), near, style, color=f"C{color % 10}", label=label)
+                label = f"{row['method']}, opponents by {row['policy']}, ranked by {by}"
+                axes.plot(check_votes(row["horizon"], 1), near, style, color=f"C{color}", label=label)
         axes.set(xscale="log", xlabel="matchups with the new model", ylim=(0, 1.02))
-        axes.set_title("noise-free" if share == 0 else f"{share:.0%} of the votes are random")
-        axes.grid(alpha=0.25)
+        _finish(axes, share)
     figure.axes[0].set_ylabel("runs within one place")
-    figure.axes[1].legend(fontsize=8, loc="lower right")
+    _add_legend(figure)
     return figure
+
+
+def _finish(axes: Axes, share: float) -> None:
+    axes.set_title(f"{100 * share:.0f} % of the votes are random" if share else "noise-free")
+    axes.grid(alpha=0.25)
+
+
+def _add_legend(figure: Figure) -> None:
+    lines, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside lower center", ncols=3, fontsize=8)
 
 
 def main() -> None:
