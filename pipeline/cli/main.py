@@ -38,6 +38,7 @@ NOUNS: Final[dict[str, tuple[str, str]]] = {
 
 EXTRAS: Final[dict[str, str]] = {
     "kafka": "kafka",
+    "confluent_kafka": "kafka",
     "crc32c": "kafka",
     "lz4": "kafka",
     "zstandard": "kafka",
