@@ -28,6 +28,7 @@ NOUNS: Final[dict[str, tuple[str, str]]] = {
     "matchup": ("pipeline.cli.matchup", "Which models to compare next."),
     "dead-letters": ("pipeline.cli.dead_letters", "Records that could not be used: list, mend and send again."),
     "voters": ("pipeline.cli.voters", "Take the votes of voters out of the boards, and back in."),
+    "topics": ("pipeline.cli.topics", "Kafka's topics: make and check them, and say who may use them."),
     "dashboard": ("pipeline.cli.dashboard", "Live boards in a browser, and a page to vote on."),
     "doctor": (
         "pipeline.cli.doctor",
