@@ -26,6 +26,7 @@ from pipeline.contracts.decode_reference import MAX_VOTER_CHARS, Rejected
 from pipeline.contracts.reasons import Reason
 from pipeline.contracts.string_book import Book, number_strings
 from pipeline.contracts.vote import SCHEMA_VERSION, VOTE_SCHEMA, Vote
+from pipeline.contracts.vote_batch import encode_rows, tabulate_votes
 from pipeline.contracts.vote_columns import BatchTooLargeError
 from pipeline.contracts.vote_rows import (
     CELLS,
@@ -79,12 +80,7 @@ class Envelope:
 
 def encode_envelope(votes: Iterable[Vote]) -> bytes:
     """Encode votes as the value of one record; its content type is `log.ARROW_STREAM`."""
-    rows = [msgspec.structs.asdict(vote) for vote in votes]
-    batch = pa.RecordBatch.from_pylist(rows, schema=VOTE_SCHEMA)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, VOTE_SCHEMA) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue())
+    return encode_rows(tabulate_votes(votes))
 
 
 def read_envelope(value: bytes) -> Envelope | Rejected:
