@@ -1,4 +1,4 @@
-# make install | demo | test | check | bench | clean; make install-dev is what test and check start with.
+# make install | demo | kafka | test | check | bench | clean; make install-dev is what test and check start with.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROJECT := pyproject.toml constraints.txt
 
-.PHONY: install install-dev demo test check bench clean
+.PHONY: install install-dev demo kafka test check bench clean
 
 install: $(VENV)/.installed
 
@@ -33,6 +33,10 @@ $(VENV)/.installed-dev: $(PROJECT) | $(BIN)/python
 
 demo: install
 	$(BIN)/kwise demo $(ARGS)
+
+# One Kafka node at localhost:9092 until Ctrl-C; three: make kafka ARGS='--nodes 3'
+kafka: install
+	$(BIN)/python -m infra.kafka up $(ARGS)
 
 # All default tests. Slow ones: make test ARGS='-m slow'.
 test: install-dev

@@ -1,1 +1,1 @@
-"""Reserved for Kafka and Flink on one machine; holds no code yet."""
+"""What runs beside the project's own programs on one machine: Apache Kafka. Knows no other package."""

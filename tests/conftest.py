@@ -1,4 +1,4 @@
-"""What all tests share: time limits, hypothesis profiles, real data, and the browser."""
+"""What all tests share: time limits, hypothesis profiles, real data, the browser, and Kafka."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 
 import hypothesis
 import pytest
+
+from infra.kafka.jars import are_jars_here, is_maven_here
+from infra.kafka.java import is_java_here
 
 ROOT = Path(__file__).resolve().parent.parent
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
@@ -26,8 +29,11 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 BROWSER_FIXTURES = {"browser", "browser_type", "context", "new_context", "page"}
+KAFKA_FIXTURES = {"kafka_broker", "fragile_broker", "kafka_url"}
 T = TypeVar("T")
-LEFT_OUT = pytest.StashKey[int]()
+LEFT_OUT = pytest.StashKey[list[str]]()
+
+pytest_plugins = ["tests.kafka_broker"]
 
 # No deadline: the first example pays for numba's compiler, and machines are shared.
 hypothesis.settings.register_profile("laptop", deadline=None)
@@ -79,20 +85,35 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what uses a browser; leave it out where there is none, unless CI is set: there it must fail."""
+    """Mark what uses a browser or Kafka; leave it out where there is none, unless CI is set: there it must fail."""
     for item in items:
-        if BROWSER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker("browser")
-    if CI or CHROMIUM.exists():
+        for mark, fixtures in (("browser", BROWSER_FIXTURES), ("kafka", KAFKA_FIXTURES)):
+            if fixtures.intersection(getattr(item, "fixturenames", ())):
+                item.add_marker(mark)
+    if CI:
         return
-    left_out = [item for item in items if item.get_closest_marker("browser")]
-    if left_out:
-        items[:] = [item for item in items if not item.get_closest_marker("browser")]
-        config.hook.pytest_deselected(items=left_out)
-        config.stash[LEFT_OUT] = len(left_out)
+    told = []
+    for mark, reason in find_missing().items():
+        if left_out := [item for item in items if item.get_closest_marker(mark)]:
+            items[:] = [item for item in items if not item.get_closest_marker(mark)]
+            config.hook.pytest_deselected(items=left_out)
+            told.append(f"left out: {len(left_out)} {mark} tests, because there is no {reason}")
+    config.stash[LEFT_OUT] = told
+
+
+def find_missing() -> dict[str, str]:
+    """Return the marks of tests that cannot run on this machine, and what they lack."""
+    missing = {}
+    if not CHROMIUM.exists():
+        missing["browser"] = str(CHROMIUM)
+    if not is_java_here():
+        missing["kafka"] = "Java 17 or newer (Debian: openjdk-17-jre-headless)"
+    elif not (are_jars_here() or is_maven_here()):
+        missing["kafka"] = "mvn to fetch Kafka with (Debian: maven)"
+    return missing
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say in one line which tests were left out for want of a browser."""
-    if count := config.stash.get(LEFT_OUT, 0):
-        terminalreporter.write_line(f"left out: {count} browser tests, because there is no {CHROMIUM}")
+    """Say in a line each which tests were left out for want of a browser, Java or Maven."""
+    for line in config.stash.get(LEFT_OUT, []):
+        terminalreporter.write_line(line)

@@ -105,6 +105,14 @@ class LogReader(Protocol):
         """
         ...
 
+    def read_to_end(self, topic: str) -> LogBatch:
+        """Return all records of `topic` up to the end that it has at this moment; raises as `poll` does."""
+        ...
+
+    def note_committed(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Take note that the store has committed `positions`, for those who watch the lag. Does not wait or raise."""
+        ...
+
     def at_end(self) -> bool:
         """Whether the log is finite and everything in it has been returned. A live log is never at its end."""
         ...

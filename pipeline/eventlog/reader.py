@@ -11,6 +11,8 @@ import numpy as np
 from pipeline.contracts.log import EMPTY_BATCH, LogBatch, Position, Span, TopicPartition
 from pipeline.eventlog.blocks import MAX_POLL_BYTES, START, Block, BlockSource, check_positions, list_sources
 
+_ALL = 1 << 30
+
 
 class PartitionReader:
     """A `LogReader` over a `BlockSource`. Not for use from several threads at once.
@@ -39,6 +41,13 @@ class PartitionReader:
                 return batch
             if not complete:
                 self._source.wait(left)
+
+    def read_to_end(self, topic: str) -> LogBatch:
+        """Return all records of `topic` up to its present end."""
+        return self.poll(topic, _ALL, 0.0)
+
+    def note_committed(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Nobody watches: `ends` and the store tell the lag."""
 
     def at_end(self) -> bool:
         """Whether the log is finite and all of the topics polled so far has been returned."""

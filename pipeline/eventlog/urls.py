@@ -14,8 +14,8 @@ from pipeline.eventlog.sqlite_log import SqliteLog
 from pipeline.eventlog.stdio_log import StdioLog
 
 FORMS = (
-    "sqlite:PATH (or PATH ending in .db), a file ending in .jsonl or .parquet, a folder or glob of them, "
-    "or - for JSON lines on standard input or output"
+    "kafka://HOST:PORT/votes, sqlite:PATH (or PATH ending in .db), a file ending in .jsonl or .parquet, "
+    "a folder or glob of them, or - for JSON lines on standard input or output"
 )
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
 
@@ -29,7 +29,12 @@ def open_log(url: str, *, clock: Callable[[], int] = wall_clock_ms) -> EventLog:
     if url == "-":
         return StdioLog(clock=clock)
     if scheme and scheme[1].lower() == "kafka":
-        raise LogError(f"{url}: Kafka support is not in this version yet; use sqlite:PATH, or files.")
+        from pipeline.eventlog.kafka.settings import parse_kafka_url
+
+        settings = parse_kafka_url(url)
+        from pipeline.eventlog.kafka.log import KafkaLog
+
+        return KafkaLog(settings, clock=clock)
     if scheme and scheme[1].lower() == "sqlite":
         return SqliteLog(_sqlite_path(url), clock=clock)
     if scheme and not Path(url).exists():

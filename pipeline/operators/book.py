@@ -167,13 +167,14 @@ class Book:
         return counted
 
     def _register_new(self, entrants: Entrants) -> None:
+        news: dict[str, list[str]] = {}
         for arena_id, model_id in entrants.pairs:
-            news = self.registry.admit(arena_id, model_id)
-            if news:
-                self.registry_changed = True
-                self._open_page(arena_id)
-            for what in news:
-                self._announce(f"registered {what} from its first vote")
+            if self.registry.admit(arena_id, model_id):
+                news.setdefault(arena_id, []).append(model_id)
+        for arena_id, models in news.items():
+            self.registry_changed = True
+            self._open_page(arena_id)
+            self._announce(f"arena {arena_id}: registered from votes: {', '.join(models)}")
 
     def _open_page(self, arena_id: str, *, changed: bool = True) -> None:
         if arena_id not in self.arenas:

@@ -54,16 +54,14 @@ class LiveRegistry:
         """Return the registry as stored and published."""
         return Registry(closed=self.closed, arenas={key: live.freeze() for key, live in self.arenas.items()})
 
-    def admit(self, arena_id: str, model_id: str) -> list[str]:
-        """Register an arena and a model that an accepted vote named; return what was new, for people."""
-        news = []
+    def admit(self, arena_id: str, model_id: str) -> bool:
+        """Register an arena and a model that an accepted vote named; return whether one of them was new."""
         if (live := self.arenas.get(arena_id)) is None:
             live = self.arenas[arena_id] = LiveArena(Arena(id=arena_id))
-            news.append(f"arena {arena_id}")
-        if model_id not in live.index:
-            live.add(Model(id=model_id))
-            news.append(f"model {model_id} in arena {arena_id}")
-        return news
+        if model_id in live.index:
+            return False
+        live.add(Model(id=model_id))
+        return True
 
     def apply(self, event: ControlEvent) -> None:
         """Apply an `arena.*` or `model.*` event. Raises `ControlFault` for an unknown arena or model."""

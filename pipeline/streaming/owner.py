@@ -160,7 +160,7 @@ class Owner:
                 self._reader = self._log.reader(self.rate.fence.marks, live=self._live)
             votes = self._take_ahead() or self._reader.poll(VOTES, POLL_RECORDS, timeout)
             # Read after the votes and put before them: an event appended before a vote is in force for it.
-            control = self._reader.poll(CONTROL, _ALL, 0.0)
+            control = self._reader.read_to_end(CONTROL) if len(votes) else self._reader.poll(CONTROL, _ALL, 0.0)
             if len(votes) >= POLL_RECORDS // 2:  # there is more where this came from: read it while this is rated
                 self._ahead = self._ahead_thread.submit(self._reader.poll, VOTES, POLL_RECORDS, 0.0)
         except LogUnavailable as error:
@@ -211,6 +211,8 @@ class Owner:
         self._dirty = False
         if committed is not None:
             self.publisher.note_changes(committed.changed)
+            if self._reader is not None:
+                self._reader.note_committed(self.rate.fence.marks)
         self._deliver()
         self.publisher.offer(self.rate)
         self._store.heartbeat(now)

@@ -54,11 +54,13 @@ class VoteBatch:
         return VoteBatch(self.values[start:stop], self.keys[start:stop], expected)
 
 
-def mix_faults(batch: VoteBatch, duplicates: float, broken: float, rng: Generator) -> VoteBatch:
+def mix_faults(
+    batch: VoteBatch, duplicates: float, broken: float, rng: Generator, *, doubles: float = 0.0
+) -> VoteBatch:
     """Add records to a batch of good votes: shares of its size, all its votes are kept, in order.
 
     A duplicate repeats a vote some time after it; a broken record is a vote under its own id, spoilt in one
-    of the ways of `BREAKABLE` in turn.
+    of the ways of `BREAKABLE` in turn; a double is a second vote on a matchup, under its own id, some time later.
     """
     count = len(batch)
     after: dict[int, list[tuple[bytes, str, Reason]]] = {}
@@ -69,6 +71,10 @@ def mix_faults(batch: VoteBatch, duplicates: float, broken: float, rng: Generato
         reason = BREAKABLE[number % len(BREAKABLE)]
         spoilt = break_vote(_rename_vote(batch.values[original], rng.bytes(16).hex()), reason)
         after.setdefault(original, []).append((spoilt, batch.keys[original], reason))
+    for original in rng.integers(0, count, round(count * doubles)).tolist():
+        place = int(rng.integers(original, count))
+        second = _rename_vote(batch.values[original], rng.bytes(16).hex())
+        after.setdefault(place, []).append((second, batch.keys[original], Reason.ALREADY_VOTED))
 
     values: list[bytes] = []
     keys: list[str] = []

@@ -46,6 +46,7 @@ _SHARES: Final = (
     "skip_share",
     "duplicates",
     "broken",
+    "doubles",
 )
 
 # Streams of random numbers under one seed.
@@ -80,8 +81,9 @@ class SimulatedWorld:
         Model that bots put first; None: they order at random.
     prompts : int
         Prompts in the arena's pool, up to 24.
-    duplicates, broken : float
-        Records added to each batch, as shares of its votes: repeated votes, and records that must be refused.
+    duplicates, broken, doubles : float
+        Records added to each batch, as shares of its votes: repeated votes, records that must be refused, and
+        second votes on a matchup.
     """
 
     models: int = 12
@@ -104,6 +106,7 @@ class SimulatedWorld:
     prompts: int = 24
     duplicates: float = 0.0
     broken: float = 0.0
+    doubles: float = 0.0
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -228,7 +231,7 @@ class SimulatedWorld:
         Parameters
         ----------
         count
-            How many votes; records of `duplicates` and `broken` come on top.
+            How many votes; records of `duplicates`, `broken` and `doubles` come on top.
         first
             Number of the first vote: ``first=n`` goes on where a run of n votes ended.
         start_time
@@ -246,8 +249,8 @@ class SimulatedWorld:
                 [matchup.decode() for matchup in votes.matchup_ids],
             )
             batch = batch.part(low, high)
-            if self.duplicates or self.broken:
-                batch = mix_faults(batch, self.duplicates, self.broken, rng)
+            if self.duplicates or self.broken or self.doubles:
+                batch = mix_faults(batch, self.duplicates, self.broken, rng, doubles=self.doubles)
             for start in range(0, len(batch), batch_size):
                 yield batch.part(start, start + batch_size)
 

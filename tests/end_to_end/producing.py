@@ -21,7 +21,7 @@ _ENDLESS = 1 << 30
 
 def make_world(number: int) -> SimulatedWorld:
     """Return the arena as producer `number` votes in it."""
-    return SimulatedWorld(models=8, k=4, seed=number, arena_id="pictures", duplicates=0.1, broken=0.05)
+    return SimulatedWorld(models=8, k=4, seed=number, arena_id="pictures", duplicates=0.1, broken=0.05, doubles=0.05)
 
 
 def make_batches(number: int) -> Iterator[VoteBatch]:

@@ -9,6 +9,7 @@ import pytest
 from pipeline.contracts.log import EventLog, LogError, LogReader, LogWriter, MergedReader
 from pipeline.eventlog import open_log
 from pipeline.eventlog.file_log import FileLog
+from pipeline.eventlog.kafka.log import KafkaLog
 from pipeline.eventlog.sqlite_log import SqliteLog
 from pipeline.eventlog.stdio_log import StdioLog
 
@@ -43,9 +44,10 @@ def test_wrong_urls_name_the_right_forms(url: str) -> None:
         open_log(url)
 
 
-def test_kafka_is_for_later() -> None:
-    with pytest.raises(LogError, match="Kafka support is not in this version yet"):
-        open_log("kafka://host:9092/votes")
+def test_kafka_is_opened_without_being_asked() -> None:
+    log = open_log("kafka://nowhere.invalid:9092/site.votes")
+    assert isinstance(log, KafkaLog)
+    assert log.url == "kafka://nowhere.invalid:9092/site.votes"
 
 
 def test_a_stores_archive_is_for_replay(tmp_path: Path) -> None:

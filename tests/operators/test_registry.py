@@ -167,10 +167,7 @@ def test_the_first_upsert_closes_the_registry_for_good(tmp_path: Path) -> None:
     with opened(tmp_path / "store") as store:
         rate = Rate(store, NO_PROPOSALS, announce=said.append)
         process_votes(rate, feed.votes([make_vote(1, arena="wild", models=("x", "y"), ranks=(1, 2))]))
-        assert said == [
-            f"registered {what} from its first vote"
-            for what in ("arena wild", "model x in arena wild", "model y in arena wild")
-        ]
+        assert said == ["arena wild: registered from votes: x, y"]
         process_events(rate, feed.control(*arena_events()))
         rate.commit(START)
         again = Rate(store, NO_PROPOSALS, announce=said.append)
@@ -182,7 +179,7 @@ def test_the_first_upsert_closes_the_registry_for_good(tmp_path: Path) -> None:
         process_votes(again, feed.votes(strangers))
         assert again.tally.dead == {"unknown_model": 1, "unknown_arena": 1}
         assert again.tally.accepted == 2
-        assert len(said) == 3
+        assert len(said) == 1
 
 
 def test_a_registry_comes_back_as_it_was_stored() -> None:
@@ -192,7 +189,7 @@ def test_a_registry_comes_back_as_it_was_stored() -> None:
     again = LiveRegistry(registry.freeze())
     assert again.freeze() == registry.freeze()
     assert again.arenas["pictures"].index == {"b": 0, "a": 1, "c": 2}
-    assert again.admit("pictures", "a") == []
+    assert not again.admit("pictures", "a")
 
 
 def test_a_store_with_a_policy_of_another_version_goes_on_without_proposals(tmp_path: Path) -> None:

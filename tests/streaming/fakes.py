@@ -58,6 +58,7 @@ class FakeLog:
     opened_at: list[dict[TopicPartition, Position]] = field(default_factory=list)
     append_errors: list[Exception] = field(default_factory=list)
     open_errors: list[Exception] = field(default_factory=list)
+    committed: list[dict[TopicPartition, Position]] = field(default_factory=list)
 
     def preflight(self, topics: Sequence[str]) -> None:
         assert set(topics) == {VOTES, CONTROL, MATCHUPS}
@@ -128,6 +129,12 @@ class FakeReader:
         self._positions[source] = Position(end)
         values = self._log.records(topic)[start:end]
         return make_batch(source, start, values)
+
+    def read_to_end(self, topic: str) -> LogBatch:
+        return self.poll(topic, 1 << 30, 0.0)
+
+    def note_committed(self, positions: Mapping[TopicPartition, Position]) -> None:
+        self._log.committed.append(dict(positions))
 
     def at_end(self) -> bool:
         if self._live or any(isinstance(item, Abort) for item in self._log.votes):

@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 def test_finite_log_is_rated_to_its_end(folder: Path) -> None:
     run = run_on(FakeLog([*good_votes(20)]), folder)
     assert run.vote_ids() == IDS[:20]
-    assert all(line.startswith("registered ") for line in run.said)
+    assert run.said == ["arena text-to-image: registered from votes: sd-3.5, flux-dev, pixart, kolors"]
     assert len(run.said) == 1 + len(MODELS)
     board = StoreReader(folder).board(ARENA)
     assert (board.votes, board.commit) == (20, run.store.load().commit)

@@ -46,6 +46,8 @@ class KafkaSettings:
         Login by SASL.
     mechanism : str
         One of `MECHANISMS`.
+    group : str
+        Consumer group whose offsets show other programs how far the job has read; positions live in the store.
     """
 
     servers: tuple[str, ...]
@@ -57,6 +59,7 @@ class KafkaSettings:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     mechanism: str = MECHANISMS[0]
+    group: str = "kwise"
 
     @property
     def url(self) -> str:

@@ -1,0 +1,60 @@
+"""``python -m infra.kafka up | fetch | lock``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from infra.kafka.cluster import KafkaCluster
+from infra.kafka.errors import BrokerError
+from infra.kafka.jars import LOCK, fetch_jars, kafka_version, make_lock
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; return the exit code."""
+    asked = _make_parser().parse_args(arguments)
+    try:
+        if asked.verb == "up":
+            return _run_cluster(asked.folder, asked.nodes, asked.port)
+        if asked.verb == "fetch":
+            paths = fetch_jars()
+            print(f"{len(paths)} jars of Kafka {kafka_version()} in {paths[0].parent}")
+        else:
+            title = "# Apache Kafka's broker: group:artifact:version sha256. Made anew by: python -m infra.kafka lock\n"
+            LOCK.write_text(title + make_lock(), "utf-8")
+            print(f"wrote {LOCK}: read what changed before you commit it")
+    except BrokerError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra.kafka", description="Apache Kafka on this machine.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    up = verbs.add_parser("up", help="run a cluster until Ctrl-C")
+    up.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="how many (default: 1)")
+    up.add_argument("--port", type=int, default=9092, help="of the first node; the others follow (default: 9092)")
+    up.add_argument("--folder", type=Path, help="keeps the records (default: a temporary folder, deleted at the end)")
+    verbs.add_parser("fetch", help="fetch and check the jars, and start nothing")
+    verbs.add_parser("lock", help="for maintainers: write kafka.lock anew")
+    return parser
+
+
+def _run_cluster(folder: Path | None, nodes: int, port: int) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with KafkaCluster(folder, nodes=nodes, ports=range(port, port + nodes)) as cluster:
+        print(f"Kafka {kafka_version()} is ready at {cluster.bootstrap}; Ctrl-C stops it.", flush=True)
+        try:
+            while all(broker.is_running for broker in cluster.brokers):
+                signal.sigtimedwait([], 1.0)
+        except KeyboardInterrupt:
+            return 0
+        ended = [broker for broker in cluster.brokers if not broker.is_running]
+        raise BrokerError(f"node {ended[0].node_id} ended by itself:\n{ended[0].read_log()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

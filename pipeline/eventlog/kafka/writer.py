@@ -1,0 +1,88 @@
+"""Appends records to Kafka and waits until the brokers have them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import confluent_kafka
+from confluent_kafka import KafkaError, Message
+
+from pipeline.contracts.log import LogError, LogUnavailable, Record
+from pipeline.eventlog.kafka.client import Complaints, client_options, explain
+from pipeline.eventlog.kafka.settings import KafkaSettings
+
+DELIVERY_SECONDS = 30.0
+
+
+def producer_options(settings: KafkaSettings, complaints: Complaints) -> dict[str, object]:
+    """Return what every producer of this project is made with: acknowledged by all replicas, once, in order."""
+    return {
+        **client_options(settings, complaints),
+        "enable.idempotence": True,
+        "acks": "all",
+        "compression.type": "lz4",
+        "partitioner": "murmur2_random",  # the partition that Java clients, kafka-python and our other logs choose
+        "linger.ms": 5,
+        "batch.size": 1 << 20,
+        "message.max.bytes": 2 << 20,  # above the largest record, so that the broker's limit speaks
+        "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
+        "queue.buffering.max.kbytes": 128 << 10,
+    }
+
+
+class KafkaWriter:
+    """A `LogWriter` to Kafka; threads may share it."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._complaints = Complaints()
+        self._producer: Any = confluent_kafka.Producer(producer_options(settings, self._complaints))
+        self._lock = threading.Lock()
+
+    def append(self, topic: str, records: Sequence[Record]) -> None:
+        """Append all `records`; all replicas in sync have them when this returns.
+
+        After an error some of them may be in the log: appended again, they are there twice, and are counted once.
+        """
+        failures: list[KafkaError] = []
+
+        def note(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
+        name = self._settings.topic_name(topic)
+        with self._lock:
+            for record in records:
+                self._produce(name, record, topic, note)
+            left = self._producer.flush(DELIVERY_SECONDS + 5)
+        if failures:
+            raise self._explain(failures[0], topic)
+        if left:
+            raise LogUnavailable(f"{self._settings.url}: {left} records were not acknowledged in time")
+
+    def close(self) -> None:
+        """Leave the brokers. Idempotent; `append` has flushed already."""
+        self._producer = None
+
+    def _produce(self, name: str, record: Record, topic: str, note: object) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    name,
+                    record.value,
+                    key=record.key,
+                    headers=dict(record.headers) if record.headers else None,
+                    on_delivery=note,
+                )
+            except BufferError:
+                self._producer.poll(0.05)
+            except confluent_kafka.KafkaException as error:
+                raise self._explain(error.args[0], topic) from None
+            else:
+                self._producer.poll(0)
+                return
+
+    def _explain(self, error: KafkaError, topic: str) -> LogError:
+        return explain(self._settings, self._complaints.pick(error), topic)
