@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.kafka import KafkaBroker
+from infra.kafka.node import SHORT_LIVED
 
 _NUMBERS = itertools.count(1)
 
@@ -16,7 +17,7 @@ _NUMBERS = itertools.count(1)
 @pytest.fixture(scope="session")
 def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     """A broker that all tests of this process share: leave it running, and use topics of `kafka_prefix`."""
-    with KafkaBroker(tmp_path_factory.mktemp("kafka")) as broker:
+    with KafkaBroker(tmp_path_factory.mktemp("kafka"), java_options=SHORT_LIVED) as broker:
         yield broker
 
 
@@ -35,5 +36,5 @@ def kafka_url(kafka_broker: KafkaBroker, kafka_prefix: str) -> str:
 @pytest.fixture
 def fragile_broker(tmp_path: Path) -> Iterator[KafkaBroker]:
     """A broker of this test's own, which it may kill and restart."""
-    with KafkaBroker(tmp_path / "kafka") as broker:
+    with KafkaBroker(tmp_path / "kafka", java_options=SHORT_LIVED) as broker:
         yield broker

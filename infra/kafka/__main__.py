@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from infra.kafka.archive import make_archive
 from infra.kafka.cluster import KafkaCluster
 from infra.kafka.errors import BrokerError
 from infra.kafka.jars import LOCK, fetch_jars, kafka_version, make_lock
@@ -20,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _run_cluster(asked.folder, asked.nodes, asked.port)
         if asked.verb == "fetch":
             paths = fetch_jars()
+            make_archive()
             print(f"{len(paths)} jars of Kafka {kafka_version()} in {paths[0].parent}")
         else:
             title = "# Apache Kafka's broker: group:artifact:version sha256. Made anew by: python -m infra.kafka lock\n"
@@ -38,7 +40,7 @@ def _make_parser() -> argparse.ArgumentParser:
     up.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="how many (default: 1)")
     up.add_argument("--port", type=int, default=9092, help="of the first node; the others follow (default: 9092)")
     up.add_argument("--folder", type=Path, help="keeps the records (default: a temporary folder, deleted at the end)")
-    verbs.add_parser("fetch", help="fetch and check the jars, and start nothing")
+    verbs.add_parser("fetch", help="fetch and check the jars, and prepare quick starts")
     verbs.add_parser("lock", help="for maintainers: write kafka.lock anew")
     return parser
 

@@ -26,7 +26,7 @@ class KafkaCluster:
         How many.
     ports
         Where clients reach them; None: free ones.
-    security, properties, heap
+    security, properties, heap, java_options
         As of `KafkaBroker`, for all nodes.
 
     Raises
@@ -44,6 +44,7 @@ class KafkaCluster:
         security: BrokerSecurity | None = None,
         properties: Mapping[str, str] | None = None,
         heap: str = "256m",
+        java_options: Sequence[str] = (),
     ) -> None:
         known = len(list(folder.glob("node-*"))) if folder is not None else 0
         if known not in {0, nodes}:
@@ -61,6 +62,7 @@ class KafkaCluster:
                 security=security,
                 properties=properties,
                 heap=heap,
+                java_options=java_options,
             )
             for node, port in enumerate(ports or free[nodes:], start=1)
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.kafka.errors import BrokerError
@@ -19,8 +21,28 @@ _VERSION = re.compile(r'version "(\d+)')
 _ANSWER_LIMIT_S = 30.0
 
 
-def find_java() -> Path:
-    """Return the program `java` of $JAVA_HOME, or the one on the path.
+@dataclass(frozen=True, slots=True)
+class Java:
+    """An installed Java.
+
+    Attributes
+    ----------
+    program : path
+        Of `java`.
+    version : str
+        What it says of itself: version, build and maker.
+    """
+
+    program: Path
+    version: str
+
+    def archive_in(self, folder: Path) -> Path:
+        """Return where the class archive for this very Java is kept; it need not be there."""
+        return folder / f"classes-{hashlib.sha256(self.version.encode()).hexdigest()[:12]}.jsa"
+
+
+def find_java() -> Java:
+    """Return the Java of $JAVA_HOME, or the one on the path.
 
     Raises
     ------
@@ -35,12 +57,13 @@ def find_java() -> Path:
         done = subprocess.run([found, "-version"], capture_output=True, text=True, timeout=_ANSWER_LIMIT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BrokerError(f"{found} does not run: {error}. {_HOW}") from error
-    told = _VERSION.search(done.stderr + done.stdout)
-    if done.returncode or told is None:
-        raise BrokerError(f"{found} -version failed: {(done.stderr + done.stdout).strip()[:300]!r}. {_HOW}")
-    if int(told[1]) < OLDEST:
-        raise BrokerError(f"{found} is Java {told[1]}. {_HOW}")
-    return Path(found)
+    told = (done.stderr + done.stdout).strip()
+    version = _VERSION.search(told)
+    if done.returncode or version is None:
+        raise BrokerError(f"{found} -version failed: {told[:300]!r}. {_HOW}")
+    if int(version[1]) < OLDEST:
+        raise BrokerError(f"{found} is Java {version[1]}. {_HOW}")
+    return Java(Path(found), told)
 
 
 def is_java_here() -> bool:
@@ -52,15 +75,20 @@ def is_java_here() -> bool:
     return True
 
 
-def make_command(java: Path, jars: Sequence[Path], heap: str, main: str, *arguments: str) -> list[str]:
-    """Return the command that runs class `main` of `jars` with a heap such as ``256m``."""
+def make_command(
+    java: Java, jars: Sequence[Path], heap: str, options: Sequence[str], main: str, *arguments: str
+) -> list[str]:
+    """Return the command that runs class `main` of `jars` with a heap such as ``256m`` and more options for Java."""
+    archive = java.archive_in(jars[0].parent)
     return [
-        str(java),
+        str(java.program),
         f"-Xms{heap}",
         f"-Xmx{heap}",
         "-XX:+UseSerialGC",  # of all collectors the one with the smallest process
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        *([f"-XX:SharedArchiveFile={archive}"] if archive.exists() else []),
+        *options,
         "-cp",
         os.pathsep.join(map(str, jars)),
         main,
