@@ -73,7 +73,7 @@ class AsyncVoteWriter:
                 await self._wait_for_room()
         if (loss := await way.end) is not None:
             ids = () if way.vote.vote_id is None else (way.vote.vote_id,)
-            raise DeliveryError(self.url, 1, loss.reason, ids, retriable=loss.retriable)
+            raise DeliveryError(1, loss.reason, ids, retriable=loss.retriable)
 
     async def flush(self, timeout: float | None = None) -> None:
         """Return when everything taken so far is in the log, or is lost.

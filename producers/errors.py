@@ -48,11 +48,11 @@ class DeliveryError(LogError):
         Whether sending them again may help.
     """
 
-    def __init__(self, url: str, count: int, reason: str, vote_ids: Sequence[str], *, retriable: bool) -> None:
+    def __init__(self, count: int, reason: str, vote_ids: Sequence[str], *, retriable: bool) -> None:
         named = ", ".join(vote_ids[:_NAMED]) + (", ..." if len(vote_ids) > _NAMED else "")
         which = f" ({named})" if named else ""
         what_to_do = "Send them again: a vote_id counts once." if retriable else "Mend this, then send them again."
-        super().__init__(f"{url}: {count} votes were not delivered{which}: {reason.rstrip('.')}. {what_to_do}")
+        super().__init__(f"{count} votes were not delivered{which}: {reason.rstrip('.')}. {what_to_do}")
         self.count = count
         self.reason = reason
         self.vote_ids = tuple(vote_ids)

@@ -22,6 +22,7 @@ What is promised:
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -37,6 +38,7 @@ from producers.delivery.courier import Courier
 from producers.delivery.losses import LostVote
 from producers.delivery.opening import WriterSettings, open_courier
 from producers.delivery.sender import Parcel
+from producers.errors import VoteFault
 from producers.outgoing_vote import VoteLike, encode_vote_like, parse_vote, prepare_vote, read_ids, to_vote
 
 _CHUNK: Final = 4096
@@ -80,6 +82,7 @@ class VoteWriter:
             max_pending=max_pending,
             on_lost=on_lost,
         )
+        self._opening = threading.Lock()
         self._courier: Courier | None = None
         self._async: AsyncVoteWriter | None = None
         self._closed = False
@@ -147,7 +150,7 @@ class VoteWriter:
                 self.write_encoded(values, keys)
             count += len(values)
             if fault is not None:
-                raise fault
+                raise VoteFault(fault.reason, fault.detail, count)
         return count
 
     def write_encoded(self, values: Sequence[bytes], keys: Sequence[str | None]) -> None:
@@ -190,11 +193,13 @@ class VoteWriter:
             self._courier.close(self.settings.limit(timeout))
 
     def _opened(self) -> Courier:
+        if self._closed:
+            raise LogError(f"{self.url}: this writer is closed: open a new one.")
         if self._courier is None:
-            if self._closed:
-                raise LogError(f"{self.url}: this writer is closed: open a new one.")
-            self._courier = open_courier(self.url, self.settings, report_all=False)
-            weakref.finalize(self, self._courier.close, self.settings.limit(None))
+            with self._opening:
+                if self._courier is None:
+                    self._courier = open_courier(self.url, self.settings, report_all=False)
+                    weakref.finalize(self, self._courier.close, self.settings.limit(None))
         return self._courier
 
 

@@ -114,8 +114,8 @@ class Courier:
         left = self._deliver(timeout)
         self._losses.raise_any()
         if left:
-            reason = f"{left} records are still on their way after {timeout:g} s; they may yet arrive"
-            raise DeliveryError(self._url, left, reason, (), retriable=True)
+            reason = f"{self._url}: these records are still on their way after {timeout:g} s and may yet arrive"
+            raise DeliveryError(left, reason, (), retriable=True)
 
     def close(self, timeout: float) -> None:
         """Deliver everything and release what is held. Idempotent.
@@ -149,7 +149,7 @@ class Courier:
 
     def _abandon(self, timeout: float) -> None:
         self._sender.abandon()
-        loss = Loss(f"given up after {timeout:g} s", retriable=True)
+        loss = Loss(f"{self._url}: given up after {timeout:g} s", retriable=True)
         for parcel in self._ready:
             if parcel.on_done is not None:
                 parcel.on_done(loss)

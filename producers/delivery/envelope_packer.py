@@ -110,9 +110,9 @@ class EnvelopePacker:
         """Bring the votes that came to their lanes; return the envelopes that are full now."""
         if not self._came:
             return []
+        parts = partitions_of_keys([vote.matchup_id for vote in self._came], self._count_partitions(), 0)
         votes, on_done = self._came, self._came_done
         self._came, self._came_done = [], []
-        parts = partitions_of_keys([vote.matchup_id for vote in votes], self._count_partitions(), 0)
         full: list[Parcel] = []
         for vote, done, part in zip(votes, on_done, parts.tolist(), strict=True):
             lane = self._lanes.setdefault(part, _Lane())

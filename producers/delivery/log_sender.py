@@ -43,8 +43,10 @@ class LogSender:
         self, log: EventLog, how: SendSettings, on_lost: OnLost, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.takes_envelopes = not log.row_times  # files hold one vote a line
+        self._partitions = 1
         if self.takes_envelopes:
             log.preflight([VOTES])
+            self._partitions = len(log.ends(VOTES))
         self._log = log
         self._how = how
         self._on_lost = on_lost
@@ -58,8 +60,8 @@ class LogSender:
         self._appending = threading.Lock()
 
     def count_partitions(self) -> int:
-        """Return the number of partitions."""
-        return max(len(self._log.ends(VOTES)), 1)
+        """Return the number of partitions, which an embedded log keeps for ever."""
+        return self._partitions
 
     def send(self, parcel: Parcel) -> bool:
         """Take a record unless a batch is full."""
@@ -97,7 +99,7 @@ class LogSender:
         """Report as lost what is not appended."""
         with self._appending:
             for batch in self._take_all():
-                self._report(batch, Loss("given up", retriable=True))
+                self._report(batch, Loss(f"{self._log.url}: given up", retriable=True))
             self._held = None
 
     def close(self) -> None:

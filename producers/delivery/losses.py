@@ -40,12 +40,10 @@ class Losses:
 
     Parameters
     ----------
-    url : for messages
     on_lost : called for each lost vote, in the thread that noticed it; must not raise
     """
 
-    def __init__(self, url: str, on_lost: Callable[[LostVote], None] | None) -> None:
-        self._url = url
+    def __init__(self, on_lost: Callable[[LostVote], None] | None) -> None:
         self._on_lost = on_lost
         self._lock = threading.Lock()
         self._vote_ids: list[str] = []
@@ -71,7 +69,7 @@ class Losses:
         with self._lock:
             count, first, vote_ids = self._count, self._first, self._vote_ids
             self._count, self._first, self._vote_ids = 0, None, []
-        raise DeliveryError(self._url, count, first.reason, vote_ids, retriable=first.retriable)
+        raise DeliveryError(count, first.reason, vote_ids, retriable=first.retriable)
 
 
 def _list_votes(parcel: Parcel) -> Iterable[tuple[str | None, bytes]]:

@@ -71,7 +71,7 @@ class WriterSettings:
 
 def open_courier(url: str, settings: WriterSettings, *, report_all: bool) -> Courier:
     """Connect to the log at `url`. Raises `LogError` if it cannot be used."""
-    losses = Losses(url, settings.on_lost)
+    losses = Losses(settings.on_lost)
     how = SendSettings(
         linger=settings.linger_seconds if settings.envelope is None else 0.0,
         delivery_timeout=settings.delivery_timeout,
