@@ -21,7 +21,11 @@ def make_world() -> SimulatedWorld:
 
 def make_log(path: Path) -> EventLog:
     """Return a new SQLite log with the arena in it."""
-    log = open_log(f"sqlite:{path}")
+    return prepare_log(open_log(f"sqlite:{path}"))
+
+
+def prepare_log(log: EventLog) -> EventLog:
+    """Create the topics and apply the arena; return the log."""
     log.create_topics(PARTITIONS)
     writer = log.writer()
     writer.append(CONTROL, [Record(encode_control(event)) for event in make_world().arena_events(START_TIME)])

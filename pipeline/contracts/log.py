@@ -160,8 +160,11 @@ class EventLog(Protocol):
         """Open a finite reader that merges votes and control by append time (raw replay)."""
         ...
 
-    def writer(self) -> LogWriter:
-        """Open a writer."""
+    def writer(self, *, patience_s: float | None = None) -> LogWriter:
+        """Open a writer whose appends wait up to `patience_s` seconds (None: as long as suits the log) if need be.
+
+        After that they raise `LogUnavailable`.
+        """
         ...
 
     def ends(self, topic: str) -> dict[TopicPartition, int]:

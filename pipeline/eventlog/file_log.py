@@ -93,7 +93,7 @@ class FileLog:
         source = FileSource(self._list_paths, live=False)
         return BlockMerger(self.url, source, positions, until=until, clock=self._clock)
 
-    def writer(self) -> LogWriter:
+    def writer(self, *, patience_s: float | None = None) -> LogWriter:  # noqa: ARG002 - the protocol's
         """Open a writer: to one file of votes, or to a folder by topic and key."""
         if self._is_glob:
             raise LogError(f"{self.url}: a glob can be read, not written; name a folder or a file.")

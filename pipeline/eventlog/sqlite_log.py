@@ -99,9 +99,9 @@ class SqliteLog:
         source = SqliteSource(self._path, self._busy_seconds, live=False)
         return BlockMerger(self.url, source, positions, until=until, clock=self._clock)
 
-    def writer(self) -> SqliteWriter:
+    def writer(self, *, patience_s: float | None = None) -> SqliteWriter:
         """Open a writer; its topics must be there."""
-        return SqliteWriter(self._path, self._clock, self._busy_seconds)
+        return SqliteWriter(self._path, self._clock, self._busy_seconds if patience_s is None else patience_s)
 
     def ends(self, topic: str) -> dict[TopicPartition, int]:
         """Next offset of each partition of `topic`."""

@@ -57,7 +57,7 @@ class StdioLog:
         source = StreamSource(self._stdin, positions.get(_ONLY, START).offset)
         return BlockMerger(self.url, source, positions, until=until, clock=self._clock)
 
-    def writer(self) -> StreamWriter:
+    def writer(self, *, patience_s: float | None = None) -> StreamWriter:  # noqa: ARG002 - the protocol's
         """Open the writer."""
         return StreamWriter(self._stdout)
 

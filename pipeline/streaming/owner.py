@@ -35,6 +35,7 @@ from pipeline.operators.rate import Rate, RateSettings
 POLL_RECORDS = 40_000
 """Votes taken from the log at a time: large enough to hide the cost of a call, small enough for the cache."""
 _ALL = 1 << 30
+_OUTBOX_PATIENCE_S = 5.0  # proposals stay in the outbox, and the job must be able to stop
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 10.0
 
@@ -238,7 +239,7 @@ class Owner:
         if not self._keeps_matchups:
             self._announce(f"{self._log.url} has no topic {MATCHUPS}: proposals are on the published board only")
             return None
-        return self._log.writer()
+        return self._log.writer(patience_s=_OUTBOX_PATIENCE_S)
 
     def finish(self) -> None:
         """Publish the last commit."""

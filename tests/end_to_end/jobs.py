@@ -37,6 +37,12 @@ def make_log(folder: Path, *, partitions: int = 4, **settings: Any) -> EventLog:
     return log
 
 
+def make_kafka_log(url: str, *, partitions: int = 4) -> EventLog:
+    log = open_log(url)
+    log.create_topics({**PARTITIONS, VOTES: partitions})
+    return log
+
+
 def append(log: EventLog, topic: str, records: Sequence[Record]) -> None:
     writer = log.writer()
     try:

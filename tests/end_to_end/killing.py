@@ -30,7 +30,7 @@ from tests.end_to_end.jobs import (
     published_counts,
     wait_while_running,
 )
-from tests.end_to_end.producing import Producer, list_produced, make_batches, make_world
+from tests.end_to_end.producing import RECORDS, Producer, list_produced, make_batches, make_world
 
 PRODUCERS = (1, 2, 3)
 
@@ -153,18 +153,20 @@ def run_kill_test(
     kills: int,
     rate: float,
     seed: int,
+    votes: int = 0,
     disturb: Callable[[int], None] = undisturbed,
-) -> dict[int, int]:
-    """Kill the job on `log` while producers append; return how many batches each producer appended."""
+) -> None:
+    """Kill the job on `log` while producers append, `votes` records at least; then count everything."""
     append_events(log, make_world(0).arena_events(0))
     watcher = Watcher(folder)
+    least = -(-votes // (len(PRODUCERS) * RECORDS))
     with ExitStack() as stack:
-        producers = [Producer(number, log.url, rate) for number in PRODUCERS]
+        producers = [Producer(number, log.url, rate, least=least) for number in PRODUCERS]
         for producer in producers:
             stack.callback(producer.end)
         stack.enter_context(watcher.watching())
         kill_under_load(log.url, folder, kills, np.random.default_rng(seed), disturb)
-        produced = {producer.number: producer.finish() for producer in producers}
+        produced = {producer.number: producer.finish(60 + votes / 1000) for producer in producers}
 
         # SIGTERM: what is in the log is committed and published, and the exit code is 0.
         with start_job(log.url, folder) as job:
@@ -185,4 +187,3 @@ def run_kill_test(
     assert watcher.faults == []
     assert watcher.polls > 10 * kills
     assert StoreReader(folder).publication("pictures").commit == commit_of(folder)
-    return produced | {9: 1}

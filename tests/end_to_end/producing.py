@@ -15,18 +15,18 @@ from producers.simulate.faults import VoteBatch
 from producers.simulate.world import SimulatedWorld
 from tests.conftest import ROOT
 
-_RECORDS = 100
+RECORDS = 100
 _ENDLESS = 1 << 30
 
 
 def make_world(number: int) -> SimulatedWorld:
     """Return the arena as producer `number` votes in it."""
-    return SimulatedWorld(models=8, k=4, seed=number, arena_id="pictures", duplicates=0.1, broken=0.05, doubles=0.05)
+    return SimulatedWorld(models=8, k=4, seed=number, arena_id="pictures", duplicates=0.05, broken=0.02, doubles=0.02)
 
 
 def make_batches(number: int) -> Iterator[VoteBatch]:
     """Return what producer `number` appends, without an end."""
-    return make_world(number).batches(_ENDLESS, batch_size=_RECORDS)
+    return make_world(number).batches(_ENDLESS, batch_size=RECORDS)
 
 
 def list_produced(number: int, batches: int) -> tuple[list[bytes], list[tuple[bytes, Reason]]]:
@@ -43,21 +43,21 @@ def list_produced(number: int, batches: int) -> tuple[list[bytes], list[tuple[by
 
 
 class Producer:
-    """One producer as a process of its own, which appends `rate` records a second."""
+    """One producer as a process of its own, which appends `rate` records a second, and `least` batches in any case."""
 
-    def __init__(self, number: int, url: str, rate: float) -> None:
+    def __init__(self, number: int, url: str, rate: float, *, least: int = 0) -> None:
         self.number = number
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(number), url, str(rate)],
+            [sys.executable, "-m", __name__, str(number), url, str(rate), str(least)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
-    def finish(self) -> int:
+    def finish(self, timeout: float = 60.0) -> int:
         """Let it end, and return how many batches it appended."""
-        said, _ = self._process.communicate(timeout=30)
+        said, _ = self._process.communicate(timeout=timeout)
         assert self._process.returncode == 0
         return int(said)
 
@@ -65,12 +65,15 @@ class Producer:
         """End it in any case."""
         if self._process.poll() is None:
             self._process.kill()
-            self._process.communicate(timeout=10)
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        self._process.wait(10)
 
 
 def main() -> None:
     """Append until standard input ends; print the number of batches."""
-    number, url, rate = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+    number, url, rate, least = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
     told = threading.Event()
 
     def listen() -> None:
@@ -83,7 +86,7 @@ def main() -> None:
     for batch in make_batches(number):
         writer.append(VOTES, batch.records())
         appended += 1
-        if told.wait(len(batch) / rate):
+        if told.wait(len(batch) / rate) and appended >= least:
             break
     writer.close()
     sys.stdout.write(f"{appended}\n")

@@ -39,6 +39,7 @@ from tests.end_to_end.jobs import (
     is_caught_up,
     live_job,
     make_event,
+    make_kafka_log,
     make_log,
     published_counts,
     run_to_end,
@@ -194,10 +195,8 @@ class LiveRun:
     states: dict[int, State]
 
 
-def run_live(tmp_path: Path, states: dict[int, State], partitions: int) -> LiveRun:
+def run_live(log: EventLog, folder: Path, states: dict[int, State]) -> LiveRun:
     """Run the job while another thread appends."""
-    log = make_log(tmp_path, partitions=partitions)
-    folder = tmp_path / "live"
     failed: list[BaseException] = []
 
     def write() -> None:
@@ -216,12 +215,16 @@ def run_live(tmp_path: Path, states: dict[int, State], partitions: int) -> LiveR
     return LiveRun(log, folder, dict(states))
 
 
-@pytest.fixture(params=[4, 1], ids=["4 partitions", "1 partition"])
+@pytest.fixture(params=["4 partitions", "1 partition", pytest.param("Kafka", marks=pytest.mark.kafka)])
 def live(
     tmp_path: Path, states: dict[int, State], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> LiveRun:
     monkeypatch.setattr(graph, "BUNDLE_S", 0.1)
-    return run_live(tmp_path, states, request.param)
+    if request.param == "Kafka":
+        log = make_kafka_log(request.getfixturevalue("kafka_url"))
+    else:
+        log = make_log(tmp_path, partitions=int(request.param[0]))
+    return run_live(log, tmp_path / "live", states)
 
 
 def replay_into(source: Path, folder: Path, chosen: ReplayFilter | None = None, **settings: Any) -> Replayed:

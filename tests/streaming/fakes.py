@@ -75,7 +75,7 @@ class FakeLog:
     def merged_reader(self, *_given: object, **_settings: object) -> MergedReader:
         raise AssertionError("a job does not merge")
 
-    def writer(self) -> FakeWriter:
+    def writer(self, *, patience_s: float | None = None) -> FakeWriter:  # noqa: ARG002 - the protocol's
         return FakeWriter(self)
 
     def ends(self, topic: str) -> dict[TopicPartition, int]:

@@ -98,12 +98,12 @@ class Administrator:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._complaints = Complaints()
-        self._client = AdminClient(client_options(settings, self._complaints))
+        self.client = AdminClient(client_options(settings, self._complaints))
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         """Return the partitions of `topic`; none if there is no such topic."""
         name = self._settings.topic_name(topic)
-        entry = self._ask(topic, lambda: self._client.list_topics(name, timeout=ANSWER_SECONDS)).topics[name]
+        entry = self.ask(topic, lambda: self.client.list_topics(name, timeout=ANSWER_SECONDS)).topics[name]
         if entry.error is not None:
             if entry.error.code() in _NO_TOPIC:
                 return []
@@ -123,9 +123,9 @@ class Administrator:
         asked = confluent_kafka.TopicCollection([name := self._settings.topic_name(topic)])
 
         def describe() -> str:
-            return str(self._client.describe_topics(asked, request_timeout=ANSWER_SECONDS)[name].result().topic_id)
+            return str(self.client.describe_topics(asked, request_timeout=ANSWER_SECONDS)[name].result().topic_id)
 
-        return self._ask(topic, describe)
+        return self.ask(topic, describe)
 
     def _offsets(self, partitions: Iterable[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
         asked = {
@@ -136,16 +136,16 @@ class Administrator:
             return {}
 
         def list_offsets() -> dict[TopicPartition, int]:
-            futures = self._client.list_offsets(
+            futures = self.client.list_offsets(
                 dict.fromkeys(asked, which),
                 isolation_level=confluent_kafka.IsolationLevel.READ_COMMITTED,
                 request_timeout=ANSWER_SECONDS,
             )
             return {asked[partition]: int(future.result().offset) for partition, future in futures.items()}
 
-        return self._ask(next(iter(asked.values())).topic, list_offsets)
+        return self.ask(next(iter(asked.values())).topic, list_offsets)
 
-    def _ask(self, topic: str, request: Callable[[], T]) -> T:
+    def ask(self, topic: str | None, request: Callable[[], T]) -> T:
         """Make a request, again while the brokers elect a leader, which takes a moment after a topic was made."""
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
@@ -154,9 +154,9 @@ class Administrator:
             except confluent_kafka.KafkaException as error:
                 reason = error.args[0]
             if reason.code() not in _ELECTING or time.monotonic() > deadline:
-                self._client.poll(0)  # delivers what the background threads said
+                self.client.poll(0)  # delivers what the background threads said
                 raise explain(self._settings, self._complaints.pick(reason), topic)
-            self._client.poll(0.1)
+            self.client.poll(0.1)
 
 
 def open_consumer(

@@ -12,7 +12,7 @@ from pipeline.eventlog.kafka.reader import KafkaReader
 from pipeline.eventlog.kafka.settings import KafkaSettings
 from pipeline.eventlog.kafka.source import KafkaSource
 from pipeline.eventlog.kafka.topics import create_topics
-from pipeline.eventlog.kafka.writer import KafkaWriter
+from pipeline.eventlog.kafka.writer import PATIENCE_SECONDS, KafkaWriter
 from pipeline.eventlog.merge import BlockMerger
 from pipeline.eventlog.reader import PartitionReader
 
@@ -51,9 +51,9 @@ class KafkaLog:
         """Open a finite reader that merges votes and control by append time."""
         return BlockMerger(self.url, self._finite(positions), positions, until=until, clock=self._clock)
 
-    def writer(self) -> KafkaWriter:
+    def writer(self, *, patience_s: float | None = None) -> KafkaWriter:
         """Open a writer; its topics must be there."""
-        return KafkaWriter(self._settings)
+        return KafkaWriter(self._settings, PATIENCE_SECONDS if patience_s is None else patience_s)
 
     def ends(self, topic: str) -> dict[TopicPartition, int]:
         """Next offset of each partition of `topic`."""

@@ -13,10 +13,11 @@ from pipeline.contracts.log import LogError, LogUnavailable, Record
 from pipeline.eventlog.kafka.client import Complaints, client_options, explain
 from pipeline.eventlog.kafka.settings import KafkaSettings
 
-DELIVERY_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
+"""How long a writer waits for the brokers by default: longer than a restart on a busy machine takes."""
 
 
-def producer_options(settings: KafkaSettings, complaints: Complaints) -> dict[str, object]:
+def producer_options(settings: KafkaSettings, complaints: Complaints, patience_s: float) -> dict[str, object]:
     """Return what every producer of this project is made with: acknowledged by all replicas, once, in order."""
     return {
         **client_options(settings, complaints),
@@ -27,18 +28,20 @@ def producer_options(settings: KafkaSettings, complaints: Complaints) -> dict[st
         "linger.ms": 5,
         "batch.size": 1 << 20,
         "message.max.bytes": 2 << 20,  # above the largest record, so that the broker's limit speaks
-        "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
+        "delivery.timeout.ms": int(patience_s * 1000),
         "queue.buffering.max.kbytes": 128 << 10,
+        "delivery.report.only.error": True,
     }
 
 
 class KafkaWriter:
     """A `LogWriter` to Kafka; threads may share it."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, patience_s: float = PATIENCE_SECONDS) -> None:
         self._settings = settings
+        self._patience_s = patience_s
         self._complaints = Complaints()
-        self._producer: Any = confluent_kafka.Producer(producer_options(settings, self._complaints))
+        self._producer: Any = confluent_kafka.Producer(producer_options(settings, self._complaints, patience_s))
         self._lock = threading.Lock()
 
     def append(self, topic: str, records: Sequence[Record]) -> None:
@@ -48,15 +51,16 @@ class KafkaWriter:
         """
         failures: list[KafkaError] = []
 
-        def note(error: KafkaError | None, _message: Message) -> None:
-            if error is not None:
-                failures.append(error)
+        def note(error: KafkaError, _message: Message) -> None:
+            failures.append(error)
 
         name = self._settings.topic_name(topic)
         with self._lock:
             for record in records:
-                self._produce(name, record, topic, note)
-            left = self._producer.flush(DELIVERY_SECONDS + 5)
+                headers = dict(record.headers) if record.headers else None
+                while not self._produce(name, record, headers, note, topic):
+                    self._producer.poll(0.05)  # the queue is full: wait until some are delivered
+            left = self._producer.flush(self._patience_s + 5)
         if failures:
             raise self._explain(failures[0], topic)
         if left:
@@ -66,23 +70,15 @@ class KafkaWriter:
         """Leave the brokers. Idempotent; `append` has flushed already."""
         self._producer = None
 
-    def _produce(self, name: str, record: Record, topic: str, note: object) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    name,
-                    record.value,
-                    key=record.key,
-                    headers=dict(record.headers) if record.headers else None,
-                    on_delivery=note,
-                )
-            except BufferError:
-                self._producer.poll(0.05)
-            except confluent_kafka.KafkaException as error:
-                raise self._explain(error.args[0], topic) from None
-            else:
-                self._producer.poll(0)
-                return
+    def _produce(self, name: str, record: Record, headers: object, note: object, topic: str) -> bool:
+        """Hand a record to the producer; return whether there was room."""
+        try:
+            self._producer.produce(name, record.value, key=record.key, headers=headers, on_delivery=note)
+        except BufferError:
+            return False
+        except confluent_kafka.KafkaException as error:
+            raise self._explain(error.args[0], topic) from None
+        return True
 
     def _explain(self, error: KafkaError, topic: str) -> LogError:
         return explain(self._settings, self._complaints.pick(error), topic)

@@ -1,0 +1,1 @@
+"""Votes through real Kafka: throughput, peers, freshness."""
