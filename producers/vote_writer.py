@@ -32,14 +32,14 @@ from typing import Final, Self, TypeVar
 import pyarrow as pa
 
 from pipeline.contracts.log import LogError
-from pipeline.contracts.vote import VOTE_SCHEMA, Vote
+from pipeline.contracts.vote import VOTE_SCHEMA
 from producers.async_vote_writer import AsyncVoteWriter
 from producers.delivery.courier import Courier
 from producers.delivery.losses import LostVote
 from producers.delivery.opening import WriterSettings, open_courier
 from producers.delivery.sender import Parcel
 from producers.errors import VoteFault
-from producers.outgoing_vote import VoteLike, encode_vote_like, parse_vote, prepare_vote, read_ids, to_vote
+from producers.outgoing_vote import VoteLike, encode_vote_like, prepare_vote, read_ids, to_vote
 
 _CHUNK: Final = 4096
 _T = TypeVar("_T")
@@ -130,32 +130,30 @@ class VoteWriter:
         rest = iter(votes)
         while chunk := list(islice(rest, _CHUNK)):
             values = [encode_vote_like(vote) for vote in chunk]
-            fault = None
-            if self.settings.check:
-                from producers.batch_check import check_votes  # noqa: PLC0415 - loads a compiler
-
-                checked = check_votes(values)
-                keys: Sequence[str | None] = checked.matchup_ids
-                values, fault = values[: len(keys)], checked.fault
-            else:
-                keys = [
-                    vote.matchup_id if isinstance(vote, Vote) else read_ids(value)[1]
-                    for vote, value in zip(chunk, values, strict=True)
-                ]
             if courier.packs:
-                for vote, value in zip(chunk, values, strict=False):
-                    row = vote if isinstance(vote, Vote) else parse_vote(value)
-                    _insist(courier, courier.pack_vote, row)
+                taken, fault = self._pack(courier, values)
             else:
-                self.write_encoded(values, keys)
-            count += len(values)
+                keys, fault = self._find_keys(values)
+                taken = len(keys)
+                self.write_encoded(values[:taken], keys)
+            count += taken
             if fault is not None:
                 raise VoteFault(fault.reason, fault.detail, count)
         return count
 
     def write_encoded(self, values: Sequence[bytes], keys: Sequence[str | None]) -> None:
-        """Take records of one vote each as they are, unchecked; `keys` are their matchup_ids."""
+        """Take wire JSON of one vote each; `keys` are their matchup_ids.
+
+        Each is passed on as it is, unchecked, whatever it is; but for envelopes it has to be a good vote, else
+        `VoteFault`.
+        """
         courier = self._opened()
+        if courier.packs:
+            for start in range(0, len(values), _CHUNK):
+                taken, fault = self._pack(courier, values[start : start + _CHUNK])
+                if fault is not None:
+                    raise VoteFault(fault.reason, fault.detail, start + taken)
+            return
         done = 0
         while done < len(values):
             courier.raise_losses()
@@ -191,6 +189,24 @@ class VoteWriter:
         self._closed = True
         if self._courier is not None:
             self._courier.close(self.settings.limit(timeout))
+
+    def _find_keys(self, values: Sequence[bytes]) -> tuple[Sequence[str | None], VoteFault | None]:
+        """Return the keys of the votes before the first faulty one, and its fault."""
+        if not self.settings.check:
+            return [read_ids(value)[1] for value in values], None
+        from producers.batch_check import check_votes  # noqa: PLC0415 - loads a compiler
+
+        checked = check_votes(values)
+        return checked.matchup_ids, checked.fault
+
+    @staticmethod
+    def _pack(courier: Courier, values: Sequence[bytes]) -> tuple[int, VoteFault | None]:
+        """Pack the votes before the first faulty one; return how many, and its fault. Checking comes with it."""
+        from producers.batch_check import tabulate_records  # noqa: PLC0415 - loads a compiler
+
+        tabulated = tabulate_records(values)
+        _insist(courier, courier.pack_rows, tabulated.rows)
+        return tabulated.rows.num_rows, tabulated.fault
 
     def _opened(self) -> Courier:
         if self._closed:

@@ -8,12 +8,10 @@ wrong type is `schema`, and one that would unpack to more than `MAX_UNPACKED_BYT
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,7 +24,7 @@ from pipeline.contracts.decode_reference import MAX_VOTER_CHARS, Rejected
 from pipeline.contracts.reasons import Reason
 from pipeline.contracts.string_book import Book, number_strings
 from pipeline.contracts.vote import SCHEMA_VERSION, VOTE_SCHEMA, Vote
-from pipeline.contracts.vote_batch import encode_rows, tabulate_votes
+from pipeline.contracts.vote_batch import encode_rows, encode_rows_singly, tabulate_votes
 from pipeline.contracts.vote_columns import BatchTooLargeError
 from pipeline.contracts.vote_rows import (
     CELLS,
@@ -74,8 +72,7 @@ class Envelope:
 
     def row_json(self, row: int) -> bytes:
         """Return one row as the JSON of a vote, without what is null."""
-        fields = self.sent.slice(row, 1).to_pylist()[0]
-        return msgspec.json.encode({name: _plain(value) for name, value in fields.items() if value is not None})
+        return encode_rows_singly(self.sent.slice(row, 1))[0]
 
 
 def encode_envelope(votes: Iterable[Vote]) -> bytes:
@@ -203,13 +200,6 @@ def _mark_unfit(column: pa.ChunkedArray, target: pa.DataType, odd: NDArray[np.bo
                 unfit = pc.list_parent_indices(chunk).to_numpy()[unfit]
             odd[row + unfit] = True
         row += len(chunk)
-
-
-def _plain(value: Any) -> Any:
-    """Make `value` fit for JSON: it knows no NaN, and a string in its place says the same to people."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
 
 
 def check_envelopes(

@@ -19,7 +19,7 @@ from pipeline.contracts.log import ARROW_STREAM, CONTENT_TYPE
 from pipeline.contracts.reasons import MAX_RECORD_BYTES
 from pipeline.contracts.vote import Vote, encode_vote
 from pipeline.contracts.vote_batch import encode_rows, tabulate_votes
-from pipeline.eventlog.partitioner import partitions_of_keys
+from pipeline.eventlog.partitioner import partitions_of_column, partitions_of_keys
 from producers.delivery.sender import Loss, OnDone, OnLost, Parcel
 
 MAX_ENVELOPE_BYTES: Final = MAX_RECORD_BYTES * 7 // 8
@@ -81,7 +81,8 @@ class EnvelopePacker:
         """Take votes as rows of `VOTE_SCHEMA`; return the envelopes that are full now."""
         self._touch()
         full = self._sort_votes()
-        parts = partitions_of_keys(rows["matchup_id"].to_pylist(), self._count_partitions(), 0)
+        rows = rows.combine_chunks()
+        parts = partitions_of_column(rows["matchup_id"].combine_chunks(), self._count_partitions())
         for part in np.unique(parts).tolist():
             lane = self._lanes.setdefault(part, _Lane())
             if lane.votes:

@@ -60,10 +60,9 @@ class KafkaSender:
             raise explain(settings, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), VOTES)
         self._complaints = Complaints()
         self._producer: Any = Producer(
-            producer_options(settings, self._complaints)
+            producer_options(settings, self._complaints, how.delivery_timeout)
             | {
                 "linger.ms": how.linger * 1000,
-                "delivery.timeout.ms": round(how.delivery_timeout * 1000),
                 "delivery.report.only.error": not how.report_all,
                 "queue.buffering.max.messages": how.max_pending,
             }
