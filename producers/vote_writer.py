@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -102,6 +102,11 @@ class VoteWriter:
         assert self._async is not None
         await self._async.close()
 
+    @property
+    def makes_envelopes(self) -> bool:
+        """Whether votes go in envelopes."""
+        return self.settings.envelope is not None
+
     def open(self) -> None:
         """Connect; raises `LogError` if the log cannot be used. Idempotent."""
         self._opened()
@@ -154,6 +159,11 @@ class VoteWriter:
                 if fault is not None:
                     raise VoteFault(fault.reason, fault.detail, start + taken)
             return
+        self.write_records(values, keys)
+
+    def write_records(self, values: Sequence[bytes], keys: Sequence[str | None]) -> None:
+        """Take records as they are, one each, whatever they hold; without a key, a record may go anywhere."""
+        courier = self._opened()
         done = 0
         while done < len(values):
             courier.raise_losses()
@@ -170,10 +180,10 @@ class VoteWriter:
             raise ValueError(f"the columns must be those of VOTE_SCHEMA, not {', '.join(rows.schema.names)}")
         _insist(courier, courier.pack_rows, rows)
 
-    def write_parcel(self, parcel: Parcel) -> None:
-        """Take one record as it is."""
+    def write_record(self, value: bytes, key: str | None, headers: Mapping[str, str] | None = None) -> None:
+        """Take one record as it is, with headers."""
         courier = self._opened()
-        _insist(courier, courier.take, parcel)
+        _insist(courier, courier.take, Parcel(value, key, headers))
 
     def flush(self, timeout: float | None = None) -> None:
         """Return when everything taken so far is in the log.

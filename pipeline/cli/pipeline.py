@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from pipeline.cli.output import note, store_option
+from pipeline.cli.signals import stop_on_signals
 
 from_option = click.option(
     "--from",
@@ -72,24 +68,3 @@ def run(*, url: str, store: Path, accept_old: bool, window: int, no_proposals: b
             note(f"stopped at commit {opened.load().commit}")
         finally:
             opened.close()
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """Set the event on the first SIGINT or SIGTERM; a second one ends the process as usual."""
-    stop = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        for number in numbers:
-            signal.signal(number, before[number])
-
-    for number in numbers:
-        signal.signal(number, on_signal)
-    try:
-        yield stop
-    finally:
-        for number in numbers:
-            signal.signal(number, before[number])

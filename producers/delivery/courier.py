@@ -72,8 +72,12 @@ class Courier:
 
     def take_votes(self, values: Sequence[bytes], keys: Sequence[str | None]) -> int:
         """Take encoded votes, one record each, until there is no room; return how many were taken."""
-        assert self._packer is None
-        return self._sender.send_votes(values, keys)
+        if self._packer is None:
+            return self._sender.send_votes(values, keys)
+        with self._lock:
+            # What waits to be packed came before them.
+            self._ready.extend(self._packer.take_all())
+            return self._sender.send_votes(values, keys) if self._hand_over() else 0
 
     def pack_vote(self, vote: Vote, on_done: OnDone | None = None) -> bool:
         """Take a vote for an envelope; False: there is no room."""
