@@ -31,12 +31,17 @@ def describe_versions(*distributions: str) -> dict[str, str]:
     return {name: version(name) for name in distributions}
 
 
-def parse_options(about: str | None, quick: str) -> argparse.Namespace:
-    """Parse ``--quick`` (`quick` says what it leaves out), ``--save`` and ``--json``; `about` is the module's text."""
+def parse_options(about: str | None, quick: str, only: str | None = None) -> argparse.Namespace:
+    """Parse ``--quick`` (`quick` says what it leaves out), ``--save`` and ``--json``; `about` is the module's text.
+
+    With `only`, a text that says what NAME is, also ``--only NAME``.
+    """
     parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line (always so)")
     parser.add_argument("--save", action="store_true", help="keep the result beside the benchmark")
+    if only is not None:
+        parser.add_argument("--only", metavar="NAME", help=only)
     return parser.parse_args()
 
 

@@ -39,6 +39,15 @@ NOTES: Final[dict[str, MethodNote]] = {
             "1,000 is the average model; 400 points are odds of 10 to 1."
         ),
     ),
+    "average": MethodNote(
+        label="Average",
+        heading="Rating",
+        unit="points",
+        explanation=(
+            "Several models of how people vote, averaged by how well each predicted. Bars are 95 % credible intervals. "
+            "1,000 is the average model."
+        ),
+    ),
     "ksort": MethodNote(
         label="K-Sort",
         heading="Score",

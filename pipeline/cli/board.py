@@ -44,6 +44,8 @@ MODEL_KEYS: Final = (
     "rating_high",
     "votes",
     "comparisons",
+    "group",
+    "p_best",
 )
 """Keys of a model in JSON and columns of CSV, in this order: section 6 of the architecture."""
 
@@ -153,6 +155,7 @@ def tabulate_board(board: Board) -> tuple[list[Mapping[str, Any]], list[Column]]
     (`ksort`), the score that they follow is a column of its own.
     """
     scaled = any(rating.rating is not None for rating in board.models)
+    grouped = any(rating.group is not None for rating in board.models)
     scored = any(rating.score not in {None, rating.mean} for rating in board.models)
 
     def number(value: float) -> str:
@@ -162,6 +165,7 @@ def tabulate_board(board: Board) -> tuple[list[Mapping[str, Any]], list[Column]]
     columns = [
         Column("rank", "#"),
         Column("ranks"),
+        *([Column("group")] if grouped else []),
         Column("model"),
         Column("organization"),
         *([Column("score", text=number)] if scored and not scaled else []),
@@ -178,6 +182,7 @@ def tabulate_board(board: Board) -> tuple[list[Mapping[str, Any]], list[Column]]
             {
                 "rank": rating.rank,
                 "ranks": _rank_span(rating.rank_low, rating.rank_high),
+                "group": rating.group,
                 "model": rating.name or rating.model,
                 "organization": rating.organization,
                 "score": rating.score,

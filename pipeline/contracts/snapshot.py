@@ -9,7 +9,7 @@ import msgspec
 from pipeline.contracts.arena import RegisteredArena
 from pipeline.contracts.matchup import Matchup
 
-METHODS: tuple[str, ...] = ("posterior", "ksort", "elo", "win_rate")
+METHODS: tuple[str, ...] = ("posterior", "average", "ksort", "elo", "win_rate")
 """Rating methods; the first is the default."""
 
 
@@ -18,6 +18,7 @@ class ModelRating(msgspec.Struct, frozen=True, kw_only=True):
 
     `rating*` are on the published scale (1000 + 400 / ln 10 x logit). `rank_low` is the best credible rank.
     `votes` = ballots that ranked something with the model shown; `comparisons` = its ordered and tied pairs.
+    Models that cannot be told apart share a `group` (from 1); `p_best` is the probability to be the best model.
     """
 
     rank: int
@@ -37,6 +38,8 @@ class ModelRating(msgspec.Struct, frozen=True, kw_only=True):
     rating_high: float | None
     votes: int
     comparisons: int
+    group: int | None = None
+    p_best: float | None = None
 
 
 class Board(msgspec.Struct, frozen=True, kw_only=True):

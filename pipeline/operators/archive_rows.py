@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.ballot import UNRANKED
 from pipeline.contracts.store import ARCHIVE_SCHEMA
+from pipeline.rating.average import next_block_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,16 @@ def split_events(rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
             start = place + 1
     if start < rows.num_rows:
         yield "votes", rows.slice(start)
+
+
+def cut_blocks(rows: pa.RecordBatch, first: int) -> Iterator[tuple[pa.RecordBatch, bool]]:
+    """Cut archive rows, numbered from `first` on, where blocks of `average` may end; True with pieces that end one."""
+    done = 0
+    while done < rows.num_rows:
+        end = next_block_end(first + done - 1)
+        size = min(end - (first + done) + 1, rows.num_rows - done)
+        yield rows.slice(done, size), first + done + size - 1 == end
+        done += size
 
 
 def make_archive_rows(

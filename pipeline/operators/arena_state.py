@@ -10,7 +10,8 @@ import numpy as np
 from pipeline.contracts.ballot import Ballots, Mode
 from pipeline.contracts.matchup import Matchup
 from pipeline.operators.archive_rows import Repeated
-from pipeline.rating import elo, ksort_filter
+from pipeline.rating import average, elo, ksort_filter
+from pipeline.rating.average import AverageState
 from pipeline.rating.count_accumulator import CountAccumulator
 from pipeline.rating.elo import EloState
 from pipeline.rating.ksort_filter import KsortState
@@ -43,11 +44,15 @@ class ArenaState:
         Prompt ids to keep a tally of from now on.
     tallies : dict of prompt id to [votes, all_bad, skip]
     open_matchups : dict of matchup_id to Matchup
-    changed : bool
-        Whether anything changed since the last commit.
+    average : AverageState
+        As of the end of the last block; stored on its own, for it changes rarely and holds the counts of that time.
+    changed, average_changed : bool
+        Whether anything, whether `average` changed since the last commit.
     """
 
-    def __init__(self, stored: StoredArena | None = None, counts: PairCounts | None = None) -> None:
+    def __init__(
+        self, stored: StoredArena | None = None, counts: PairCounts | None = None, average_blob: bytes = b""
+    ) -> None:
         stored = stored or StoredArena()
         self.votes = stored.votes
         self.as_of = stored.as_of
@@ -56,6 +61,8 @@ class ArenaState:
         self.open_matchups = {matchup.matchup_id: matchup for matchup in stored.open_matchups}
         self.ksort = KsortState.from_bytes(stored.ksort) if stored.ksort else KsortState.initial(0)
         self.elo = EloState.from_bytes(stored.elo) if stored.elo else EloState.initial(0)
+        self.average = AverageState.from_bytes(average_blob) if average_blob else AverageState.initial()
+        self.average_changed = False
         self.counts = CountAccumulator(len(self.ksort))
         if counts is not None:
             self.counts.merge(counts)
@@ -75,6 +82,7 @@ class ArenaState:
         self.open_matchups = before.open_matchups
         self._recent = before._recent
         self.changed = True
+        self.average_changed = True
 
     def apply_votes(self, ballots: Ballots, as_of: int, prompts: Repeated) -> None:
         """Add votes, in order.
@@ -97,6 +105,17 @@ class ArenaState:
         self.as_of = max(self.as_of or as_of, as_of)
         self._tally(ballots, prompts)
         self.changed = True
+
+    def end_block(self) -> None:
+        """End a block of `average` here, if the arena has grown enough since the last one."""
+        if average.is_block_end(self.average, self.votes):
+            self.average = average.end_block(self.average, self.counts.freeze(), self.votes)
+            self.average_changed = True
+
+    def mark_committed(self) -> None:
+        """Forget what changed."""
+        self.changed = False
+        self.average_changed = False
 
     def _tally(self, ballots: Ballots, prompts: Repeated) -> None:
         if not self.pool:

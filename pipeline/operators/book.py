@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline.contracts.ballot import Ballots
 from pipeline.contracts.control import ControlEvent, decode_control
-from pipeline.operators.archive_rows import Repeated, read_votes, split_events
+from pipeline.operators.archive_rows import Repeated, cut_blocks, read_votes, split_events
 from pipeline.operators.arena_state import ArenaState
 from pipeline.operators.entrants import Entrants, find_entrants, rows_by_word, take_ballots
 from pipeline.operators.registry import LiveRegistry
@@ -62,7 +62,7 @@ class Book:
         self.retractions_changed = False
         self.rebuilt: set[str] = set()
         for state in self.arenas.values():
-            state.changed = False
+            state.mark_committed()
 
     @property
     def changed_arenas(self) -> tuple[str, ...]:
@@ -81,12 +81,15 @@ class Book:
         if first != self.sequence + 1:
             raise ValueError(f"archive rows go on at sequence {first}; expected {self.sequence + 1}")
         counted: dict[str, int] = {}
-        for kind, part in split_events(rows):
-            if kind == "event":
-                self.apply_event(decode_control(part["event"][0].as_py()))
-            else:
-                for arena_id, votes in self._apply_votes(part, self.arenas).items():
-                    counted[arena_id] = counted.get(arena_id, 0) + votes
+        for piece, ends_block in cut_blocks(rows, first):
+            for kind, part in split_events(piece):
+                if kind == "event":
+                    self.apply_event(decode_control(part["event"][0].as_py()))
+                else:
+                    for arena_id, votes in self._apply_votes(part, self.arenas).items():
+                        counted[arena_id] = counted.get(arena_id, 0) + votes
+            if ends_block:
+                _end_blocks(self.arenas)
         self.sequence += rows.num_rows
         self.log_time = max(self.log_time, int(pc.max(rows["appended_at"]).as_py()))
         return counted
@@ -131,11 +134,14 @@ class Book:
             known = rows
             if int(rows["sequence"][rows.num_rows - 1].as_py()) > self.sequence:
                 known = rows.filter(pc.less_equal(rows["sequence"], self.sequence))
-            for kind, part in split_events(known):
-                if kind == "votes":
-                    self._apply_votes(part, fresh)
-                else:
-                    _follow_pool(fresh, decode_control(part["event"][0].as_py()))
+            for piece, ends_block in cut_blocks(known, int(rows["sequence"][0].as_py())):
+                for kind, part in split_events(piece):
+                    if kind == "votes":
+                        self._apply_votes(part, fresh)
+                    else:
+                        _follow_pool(fresh, decode_control(part["event"][0].as_py()))
+                if ends_block:
+                    _end_blocks(fresh)
             if known is not rows:
                 break
         for arena_id, state in fresh.items():
@@ -183,6 +189,12 @@ class Book:
         state.grow(len(live.models))
         state.pool = live.pool
         state.changed |= changed
+
+
+def _end_blocks(states: dict[str, ArenaState]) -> None:
+    """Let arenas that have grown enough end a block of `average` here."""
+    for state in states.values():
+        state.end_block()
 
 
 def _follow_pool(states: dict[str, ArenaState], event: ControlEvent) -> None:

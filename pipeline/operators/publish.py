@@ -19,6 +19,7 @@ from pipeline.contracts.matchup import Matchup
 from pipeline.contracts.snapshot import METHODS, Board, ModelRating, Publication
 from pipeline.contracts.store import Store
 from pipeline.operators.rate import Rate
+from pipeline.rating.average import MAX_MODELS, AverageState
 from pipeline.rating.board import MethodBoard, rate_models
 from pipeline.rating.elo import EloState
 from pipeline.rating.errors import RatingError
@@ -39,6 +40,7 @@ class Page:
     counts: PairCounts
     ksort: KsortState
     elo: EloState
+    average: AverageState
     votes: int
     as_of: int | None
     open_matchups: tuple[Matchup, ...]
@@ -55,6 +57,7 @@ def copy_page(rate: Rate, arena_id: str) -> Page:
         counts=state.counts.freeze(),
         ksort=state.ksort,
         elo=state.elo,
+        average=state.average,
         votes=state.votes,
         as_of=state.as_of,
         open_matchups=tuple(state.open_matchups.values()),
@@ -63,11 +66,15 @@ def copy_page(rate: Rate, arena_id: str) -> Page:
 
 
 def make_publication(page: Page, published_at: int, methods: Sequence[str] = METHODS) -> tuple[Publication, pa.Table]:
-    """Compute the boards of a page. Raises `pipeline.rating.errors.FitError`: nothing half-fitted is published."""
+    """Compute the boards of a page. Raises `pipeline.rating.errors.FitError`: nothing half-fitted is published.
+
+    An arena of more than `average.MAX_MODELS` models has no board by `average`.
+    """
     model_ids = [model.id for model in page.registered.models]
     boards = {
-        method: make_board(page, rate_models(method, model_ids, page.counts, page.ksort, page.elo))
+        method: make_board(page, rate_models(method, model_ids, page.counts, page.ksort, page.elo, page.average))
         for method in methods
+        if method != "average" or len(model_ids) <= MAX_MODELS
     }
     publication = Publication(
         arena=page.registered.arena.id,

@@ -47,6 +47,7 @@ from pipeline.rating.pair_counts import PairCounts
 T = TypeVar("T")
 
 _ARENA_KEY = "arena/"
+_AVERAGE_KEY = "average/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +336,11 @@ class Rate:
     def _make_commit(self, number: int, changed: tuple[str, ...], proposals: tuple[Matchup, ...]) -> Commit:
         book = self.book
         state = {_ARENA_KEY + name: msgspec.msgpack.encode(book.arenas[name].freeze()) for name in changed}
+        state |= {
+            _AVERAGE_KEY + name: book.arenas[name].average.to_bytes()
+            for name in changed
+            if book.arenas[name].average_changed
+        }
         if book.registry_changed:
             state["registry"] = msgspec.json.encode(book.registry.freeze())
         if book.retractions_changed:
@@ -370,7 +376,8 @@ class Rate:
 def _load_arena(loaded: StoreState, arena_id: str) -> ArenaState:
     counts = loaded.counts.get(arena_id)
     stored = _decode(loaded.state, _ARENA_KEY + arena_id, StoredArena)
-    return ArenaState(stored, None if counts is None else PairCounts.from_columns(counts))
+    averaged = loaded.state.get(_AVERAGE_KEY + arena_id, b"")
+    return ArenaState(stored, None if counts is None else PairCounts.from_columns(counts), averaged)
 
 
 def _decode(state: dict[str, bytes], key: str, kind: type[T]) -> T:

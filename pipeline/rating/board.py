@@ -4,6 +4,7 @@
 method      ranked by              sd, low, high                  rank_low, rank_high (best, worst credible)
 =========== ====================== ============================== =========================================
 posterior   mean (logits)          Laplace posterior, +- 1.96 sd  2.5 and 97.5 % of ranks in joint draws
+average     mean (logits)          mixture of posteriors, same    the same
 ksort       score = mean - 3 sd    filter, +- 1.96 sd             the same, from independent skills
 elo         mean (points)          null                           null
 win_rate    mean (share of pairs)  null, Wilson's low and high    models whose intervals do not overlap
@@ -24,14 +25,16 @@ import numpy as np
 
 from pipeline.rating import elo as elo_method
 from pipeline.rating import ksort_filter, win_rate
+from pipeline.rating.average import LIKELIHOODS, AverageState, fit_average
 from pipeline.rating.elo import EloState
+from pipeline.rating.joint_draws import DRAWS, SEED, draw_ranks
 from pipeline.rating.ksort_filter import KsortState
 from pipeline.rating.methodology import METHODOLOGY
 from pipeline.rating.pair_counts import PairCounts
 from pipeline.rating.posterior import Z_95, PosteriorFit, fit_posterior, rating_from_logit
-from pipeline.rating.rank_intervals import DRAWS, SEED, draw_rank_intervals
+from pipeline.rating.rank_groups import group_models
 
-METHODS: Final[tuple[str, ...]] = ("posterior", "ksort", "elo", "win_rate")
+METHODS: Final[tuple[str, ...]] = ("posterior", "average", "ksort", "elo", "win_rate")
 DEFAULT_METHOD: Final = "posterior"
 
 
@@ -39,14 +42,17 @@ DEFAULT_METHOD: Final = "posterior"
 class ModelRating:
     """One row of a board, in the method's own units; `rating*` on the published scale.
 
-    `rank_low` is the best credible rank. `votes` = ballots that ranked something with the model shown,
-    `comparisons` = its ordered and tied pairs. What the method does not have is None.
+    `rank_low` is the best credible rank, `group` the rank group, `p_best` the probability to be the best model.
+    `votes` = ballots that ranked something with the model shown, `comparisons` = its ordered and tied pairs. What
+    the method does not have is None.
     """
 
     model: str
     rank: int
     rank_low: int | None
     rank_high: int | None
+    group: int | None
+    p_best: float | None
     mean: float | None
     sd: float | None
     low: float | None
@@ -96,6 +102,8 @@ class _Columns:
     rating_high: Sequence[float | None]
     rank_low: Sequence[int | None]
     rank_high: Sequence[int | None]
+    group: Sequence[int | None]
+    p_best: Sequence[float | None]
     parameters: dict[str, object]
 
 
@@ -105,6 +113,7 @@ def rate_models(
     counts: PairCounts,
     ksort: KsortState,
     elo: EloState,
+    average: AverageState | None = None,
     *,
     posterior: PosteriorFit | None = None,
 ) -> MethodBoard:
@@ -116,8 +125,9 @@ def rate_models(
         One of `METHODS`.
     model_ids : sequence of str, (n,)
         Ids in the order of the indices of counts and states.
-    counts, ksort, elo
+    counts, ksort, elo, average
         What the arena's accepted votes add up to; a state may hold fewer models, new ones are at the prior.
+        Without `average` its likelihoods weigh the same.
     posterior : PosteriorFit, optional
         A fit of the same counts and ids made before; without it `posterior` fits them.
 
@@ -126,11 +136,15 @@ def rate_models(
     ValueError
         For an unknown method.
     FitError
-        If `posterior` does not converge.
+        If `posterior` or `average` does not converge.
     """
     n = len(model_ids)
     if method == "posterior":
-        columns = _rate_posterior(posterior if posterior is not None else fit_posterior(counts, model_ids))
+        fit = posterior if posterior is not None else fit_posterior(counts, model_ids)
+        columns = _rate_posterior(fit, _describe_posterior(fit))
+    elif method == "average":
+        fit = fit_average(counts, model_ids, (known := average or AverageState.initial()).weights)
+        columns = _rate_posterior(fit, _describe_average(fit, known))
     elif method == "ksort":
         columns = _rate_ksort(model_ids, ksort.grow(n))
     elif method == "elo":
@@ -161,6 +175,8 @@ def _make_rows(model_ids: Sequence[str], counts: PairCounts, columns: _Columns) 
             rank=rank,
             rank_low=columns.rank_low[m],
             rank_high=columns.rank_high[m],
+            group=columns.group[m],
+            p_best=columns.p_best[m],
             mean=columns.mean[m],
             sd=columns.sd[m],
             low=columns.low[m],
@@ -176,7 +192,7 @@ def _make_rows(model_ids: Sequence[str], counts: PairCounts, columns: _Columns) 
     )
 
 
-def _rate_posterior(fit: PosteriorFit) -> _Columns:
+def _rate_posterior(fit: PosteriorFit, parameters: dict[str, object]) -> _Columns:
     absent = [None] * len(fit)
     mean, low, high = fit.mean.tolist(), fit.low.tolist(), fit.high.tolist()
     return _Columns(
@@ -191,18 +207,34 @@ def _rate_posterior(fit: PosteriorFit) -> _Columns:
         rating_high=[rating_from_logit(x) for x in high],
         rank_low=fit.rank_low.tolist(),
         rank_high=fit.rank_high.tolist(),
-        parameters={
-            "prior_scales": list(fit.scales),
-            "prior_weights": list(fit.prior_weights),
-            "tie_parameter": fit.tie_parameter,
-            "pair_correlation": fit.settings.pair_correlation,
-            "best_correlation": fit.settings.best_correlation,
-            "reference": sorted(m for m, inside in zip(fit.model_ids, fit.reference, strict=True) if inside),
-            "rank_draws": fit.settings.rank_draws,
-            "rank_seed": fit.settings.rank_seed,
-            "fingerprint": fit.fingerprint,
-        },
+        group=fit.group.tolist(),
+        p_best=absent if fit.p_best is None else fit.p_best.tolist(),
+        parameters=parameters,
     )
+
+
+def _describe_posterior(fit: PosteriorFit) -> dict[str, object]:
+    return {
+        "prior_scales": list(fit.scales),
+        "prior_weights": list(fit.prior_weights),
+        "tie_parameter": fit.tie_parameter,
+        "pair_correlation": fit.settings.pair_correlation,
+        "best_correlation": fit.settings.best_correlation,
+        "reference": sorted(m for m, inside in zip(fit.model_ids, fit.reference, strict=True) if inside),
+        "rank_draws": fit.settings.rank_draws,
+        "rank_seed": fit.settings.rank_seed,
+        "fingerprint": fit.fingerprint,
+    }
+
+
+def _describe_average(fit: PosteriorFit, state: AverageState) -> dict[str, object]:
+    likelihoods = [
+        {"name": likelihood.name, "lapse": likelihood.lapse, "weight": weight, "loss": loss}
+        for likelihood, weight, loss in zip(LIKELIHOODS, state.weights, state.losses.tolist(), strict=True)
+    ]
+    # a tie parameter of one likelihood means nothing to another
+    described = {name: value for name, value in _describe_posterior(fit).items() if name != "tie_parameter"}
+    return {**described, "likelihoods": likelihoods, "loss": state.loss, "blocks": state.blocks}
 
 
 def _rate_ksort(model_ids: Sequence[str], state: KsortState) -> _Columns:
@@ -214,8 +246,10 @@ def _rate_ksort(model_ids: Sequence[str], state: KsortState) -> _Columns:
     ranks[order] = np.arange(1, n + 1)
     # drawn in the order of ids, so that numbering models differently changes nothing
     by_id = np.array(sorted(range(n), key=model_ids.__getitem__), np.int64)
-    low, high = np.empty(n, np.int64), np.empty(n, np.int64)
-    low[by_id], high[by_id] = draw_rank_intervals(state.mu[by_id], state.s2[by_id], ranks[by_id])
+    drawn = draw_ranks(state.mu[by_id], state.s2[by_id])
+    low, high, p_best = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n)
+    low[by_id], high[by_id] = drawn.intervals(ranks[by_id])
+    p_best[by_id] = drawn.p_top(1)
     return _Columns(
         order_by=score,
         mean=state.mu.tolist(),
@@ -228,6 +262,8 @@ def _rate_ksort(model_ids: Sequence[str], state: KsortState) -> _Columns:
         rating_high=absent,
         rank_low=low.tolist(),
         rank_high=high.tolist(),
+        group=group_models(state.mu, state.s2, ranks).tolist(),
+        p_best=p_best.tolist(),
         parameters={
             "prior_mean": ksort_filter.PRIOR_MEAN,
             "prior_sd": ksort_filter.PRIOR_SD,
@@ -254,6 +290,8 @@ def _rate_elo(state: EloState) -> _Columns:
         rating_high=absent,
         rank_low=absent,
         rank_high=absent,
+        group=absent,
+        p_best=absent,
         parameters={"k_factor": elo_method.K_FACTOR, "base_rating": elo_method.BASE_RATING},
     )
 
@@ -278,5 +316,7 @@ def _rate_wins(counts: PairCounts, n: int) -> _Columns:
         rating_high=absent,
         rank_low=(1 + above).tolist(),
         rank_high=(n - below).tolist(),
+        group=absent,
+        p_best=absent,
         parameters={"interval": "wilson", "confidence": 0.95},
     )

@@ -1,7 +1,7 @@
 """The calibrated posterior over skills, method `posterior`.
 
 Model
-    Pairs of a ballot follow the logistic model with Davidson's ties (module `davidson`): theta_i in logits,
+    Pairs of a ballot follow the logistic model with Davidson's ties (module `likelihoods`): theta_i in logits,
     one tie parameter nu an arena. Prior theta_i ~ N(0, tau^2), tau uniform on the grid 0.5, 1, 2, ..., 128.
 
 Weights
@@ -12,9 +12,9 @@ Weights
     modes, where unweighted ones fall to 85 % and less (tests/rating/test_calibration.py).
 
 Fit
-    At each tau: the mode by damped Newton from the previous tau's mode (the first from equal skills: no fit
-    starts from an earlier fit, so the result is a function of the counts), covariance S = inverse negative
-    Hessian with nu integrated out (Laplace), evidence Z. Means and covariances are averaged with weights
+    At each tau: the mode (module `mode`) by damped Newton from the previous tau's mode (the first from equal
+    skills: no fit starts from an earlier fit, so the result is a function of the counts), covariance S = inverse
+    negative Hessian with nu integrated out (Laplace), evidence Z. Means and covariances are averaged with weights
     Z/sum Z, including the spread between scales: S = sum w (S_tau + (m_tau - m)(m_tau - m)'); nu is the
     average of nu_tau. A covariance whose weight is below 1e-16 is not computed: it would not change the last
     bit of a sum of unit size.
@@ -22,7 +22,7 @@ Fit
 Published moments
     Of theta_i minus the mean over the reference set (module `reference_set`), so that the common shift, which
     votes cannot tell, is in no interval. low, high = mean -+ 1.96 sd. Ranks by mean, equal ones by id; rank
-    intervals by joint draws (module `rank_intervals`).
+    intervals and P(best) by joint draws (module `joint_draws`), rank groups by pairs (module `rank_groups`).
 
 Ties
     Tied pairs inform nu and, symmetrically, pull the two skills together. Pairs inside the unranked
@@ -48,19 +48,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.rating.blas_threads import single_blas_thread
-from pipeline.rating.davidson import Mode, find_mode, start_mode
 from pipeline.rating.errors import FitError
+from pipeline.rating.joint_draws import DRAWS, SEED, draw_ranks, rank_values
+from pipeline.rating.likelihoods import POSTERIOR_LIKELIHOOD, Likelihood
 from pipeline.rating.methodology import numerics_fingerprint
-from pipeline.rating.pair_counts import PairCounts, WeightedPairs
-from pipeline.rating.rank_intervals import DRAWS, SEED, draw_rank_intervals, rank_values
-from pipeline.rating.reference_set import centre_moments, find_reference
+from pipeline.rating.mode import Fitting, Mode, find_mode, start_fit
+from pipeline.rating.pair_counts import PairCounts
+from pipeline.rating.rank_groups import group_models
+from pipeline.rating.reference_set import centre_moments
+from pipeline.rating.sorted_pairs import SortedPairs, sort_pairs
 
 Z_95: Final = 1.959963984540054
 _LOGIT_POINTS: Final = 400.0 / math.log(10.0)
@@ -85,7 +88,7 @@ class PosteriorSettings:
     max_iterations : int
         Newton steps for each scale. 50 noise-free models need up to 12.
     rank_draws, rank_seed : int
-        Joint draws for rank intervals and their seed; 0 draws: no rank intervals (the widest ones are
+        Joint draws for rank intervals and P(best), and their seed; 0 draws: none of them (the widest intervals are
         reported).
     """
 
@@ -116,6 +119,10 @@ class PosteriorFit:
         Moments and 95 % interval.
     rank, rank_low, rank_high : int64 (n,)
         Rank from 1, best and worst credible rank.
+    group : int64 (n,)
+        Rank group from 1 (module `rank_groups`).
+    p_best : float64 (n,) or None
+        Probability that the model is the best of all; None without rank draws.
     covariance : float64 (n, n)
         Joint covariance, singular along the reference weights.
     reference : bool (n,)
@@ -139,6 +146,8 @@ class PosteriorFit:
     rank: NDArray[np.int64]
     rank_low: NDArray[np.int64]
     rank_high: NDArray[np.int64]
+    group: NDArray[np.int64]
+    p_best: NDArray[np.float64] | None
     covariance: NDArray[np.float64]
     reference: NDArray[np.bool_]
     tie_parameter: float
@@ -169,18 +178,9 @@ def fit_posterior(
     FitError
         If it does not converge, or if the counts cannot be those of votes.
     """
-    n = len(model_ids)
-    if counts.n_models > n:
-        raise FitError(f"counts name model {counts.n_models - 1}, but there are {n} model ids")
-    if len(counts) and int(counts.counts.min()) < 0:
-        raise FitError("counts are negative: a difference of counts is no board")
-    by_id = sorted(range(n), key=model_ids.__getitem__)
-    position = np.empty(n, np.int64)
-    position[by_id] = np.arange(n)
-    pairs = _renumber_pairs(counts.pairs(settings.weigh_ballot), position)
-    comparisons = counts.comparisons(n)[by_id]
     with single_blas_thread():
-        return _fit_sorted(pairs, comparisons, position, tuple(model_ids), settings)
+        sorted_pairs = sort_pairs(counts, model_ids, settings.weigh_ballot)
+        return finish_fit(sorted_pairs, fit_moments(sorted_pairs, settings), settings)
 
 
 def rating_from_logit(logit: float | None) -> float | None:
@@ -198,43 +198,66 @@ def rating_from_logit(logit: float | None) -> float | None:
     return _BASE_RATING + _LOGIT_POINTS * logit
 
 
-def _renumber_pairs(pairs: WeightedPairs, position: NDArray[np.int64]) -> WeightedPairs:
-    """Number models by ascending id and sort the pairs, so that sums run in the same order for any numbering."""
-    first, second = position[pairs.first], position[pairs.second]
-    swap = first > second
-    order = np.lexsort((np.maximum(first, second), np.minimum(first, second)))
-    return WeightedPairs(
-        np.minimum(first, second)[order],
-        np.maximum(first, second)[order],
-        np.where(swap, pairs.losses, pairs.wins)[order],
-        np.where(swap, pairs.wins, pairs.losses)[order],
-        pairs.ties[order],
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Posterior moments of n models sorted by id, centred on the reference set, averaged over prior scales.
+
+    Attributes
+    ----------
+    mean : float64 (n,)
+    covariance : float64 (n, n)
+    prior_weights : tuple of float
+        Normalised evidence of the prior scales.
+    tie_parameter : float
+        exp(e) of the likelihood, averaged; 0 without ties.
+    iterations : int
+        Newton steps over all scales.
+    """
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    prior_weights: tuple[float, ...]
+    tie_parameter: float
+    iterations: int
+
+
+def fit_moments(
+    sorted_pairs: SortedPairs, settings: PosteriorSettings, likelihood: Likelihood = POSTERIOR_LIKELIHOOD
+) -> Moments:
+    """Return the moments of the posterior under `likelihood`.
+
+    Raises
+    ------
+    FitError
+        If it does not converge.
+    """
+    modes = _find_modes(sorted_pairs, settings, likelihood) if sorted_pairs.n else []
+    weights = normalise_log_weights([mode.log_evidence for mode in modes])
+    mean, covariance = _average_moments(modes, weights, sorted_pairs.reference)
+    ties = [math.exp(mode.eta) if mode.eta is not None else 0.0 for mode in modes]
+    return Moments(
+        mean=mean,
+        covariance=covariance,
+        prior_weights=tuple(weights),
+        tie_parameter=math.fsum(w * nu for w, nu in zip(weights, ties, strict=True)),
+        iterations=sum(mode.iterations for mode in modes),
     )
 
 
-def _fit_sorted(
-    pairs: WeightedPairs,
-    comparisons: NDArray[np.int64],
-    position: NDArray[np.int64],
-    model_ids: tuple[str, ...],
-    settings: PosteriorSettings,
-) -> PosteriorFit:
-    n = len(model_ids)
-    reference = find_reference(pairs, comparisons) if n else np.zeros(0, np.bool_)
-    modes = _find_modes(pairs, n, settings) if n else []
-    weights = _normalise_evidence([mode.log_evidence for mode in modes])
-    mean, covariance = _average_moments(modes, weights, reference)
+def finish_fit(sorted_pairs: SortedPairs, moments: Moments, settings: PosteriorSettings) -> PosteriorFit:
+    """Return the fit, in the order of the model ids, with what follows from the moments."""
+    n, position = sorted_pairs.n, sorted_pairs.position
+    mean, covariance = moments.mean, moments.covariance
     sd = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
     rank = rank_values(mean)
     if settings.rank_draws:
-        rank_low, rank_high = draw_rank_intervals(
-            mean, covariance, rank, draws=settings.rank_draws, seed=settings.rank_seed
-        )
+        drawn = draw_ranks(mean, covariance, draws=settings.rank_draws, seed=settings.rank_seed)
+        rank_low, rank_high = drawn.intervals(rank)
+        p_best = drawn.p_top(1)
     else:
-        rank_low, rank_high = np.ones(n, np.int64), np.full(n, n)
-    ties = [math.exp(mode.eta) if mode.eta is not None else 0.0 for mode in modes]
+        rank_low, rank_high, p_best = np.ones(n, np.int64), np.full(n, n), None
     return PosteriorFit(
-        model_ids=model_ids,
+        model_ids=sorted_pairs.model_ids,
         mean=mean[position],
         sd=sd[position],
         low=(mean - Z_95 * sd)[position],
@@ -242,53 +265,71 @@ def _fit_sorted(
         rank=rank[position],
         rank_low=rank_low[position],
         rank_high=rank_high[position],
+        group=group_models(mean, covariance, rank)[position],
+        p_best=None if p_best is None else p_best[position],
         covariance=covariance[np.ix_(position, position)],
-        reference=reference[position],
-        tie_parameter=math.fsum(w * nu for w, nu in zip(weights, ties, strict=True)),
+        reference=sorted_pairs.reference[position],
+        tie_parameter=moments.tie_parameter,
         scales=settings.scales,
-        prior_weights=tuple(weights),
-        iterations=sum(mode.iterations for mode in modes),
+        prior_weights=moments.prior_weights,
+        iterations=moments.iterations,
         settings=settings,
         fingerprint=numerics_fingerprint(),
     )
 
 
-def _find_modes(pairs: WeightedPairs, n: int, settings: PosteriorSettings) -> list[Mode]:
-    start = start_mode(pairs, n)
+def _find_modes(sorted_pairs: SortedPairs, settings: PosteriorSettings, likelihood: Likelihood) -> list[Mode]:
+    fitting = Fitting(likelihood, settings.tolerance, settings.max_iterations)
+    start = start_fit(sorted_pairs.pairs, sorted_pairs.n, fitting)
     modes: list[Mode] = []
+    best = -math.inf
     for tau in settings.scales:
-        mode = find_mode(pairs, n, tau, start, tolerance=settings.tolerance, max_iterations=settings.max_iterations)
-        modes.append(mode)
-        start = (mode.theta, mode.eta)
+        mode = find_mode(sorted_pairs.pairs, sorted_pairs.n, tau, start, fitting)
+        start = mode.start
+        best = max(best, mode.log_evidence)
+        # a factor has n^2 numbers: those that will not count are not kept (32 MB each at 2,000 models)
+        modes = [_drop_negligible(known, best) for known in [*modes, mode]]
     return modes
 
 
-def _normalise_evidence(log_evidences: list[float]) -> list[float]:
-    if not log_evidences:
+def _drop_negligible(mode: Mode, best: float) -> Mode:
+    if mode.factor is None or math.exp(mode.log_evidence - best) >= _NEGLIGIBLE_WEIGHT:
+        return mode
+    return replace(mode, factor=None)
+
+
+def normalise_log_weights(log_weights: Sequence[float]) -> list[float]:
+    """Return exp(log weights), normalised to the sum 1."""
+    if not log_weights:
         return []
-    top = max(log_evidences)
-    raw = [math.exp(value - top) for value in log_evidences]
+    top = max(log_weights)
+    raw = [math.exp(value - top) for value in log_weights]
     total = math.fsum(raw)
     return [value / total for value in raw]
+
+
+def average_gaussians(
+    parts: Sequence[tuple[float, NDArray[np.float64], NDArray[np.float64]]], n: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean (n,) and covariance (n, n) of a mixture of (weight, mean, covariance); uses the covariances up."""
+    mean, covariance = np.zeros(n), np.zeros((n, n))
+    for weight, part_mean, _ in parts:
+        mean += weight * part_mean
+    for weight, part_mean, part_covariance in parts:
+        np.multiply(part_covariance, weight, out=part_covariance)
+        covariance += part_covariance
+        covariance += weight * np.outer(part_mean - mean, part_mean - mean)
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise FitError("posterior: the averaged moments are not finite")
+    return mean, covariance
 
 
 def _average_moments(
     modes: list[Mode], weights: list[float], reference: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    n = len(reference)
-    mean, covariance = np.zeros(n), np.zeros((n, n))
-    kept: list[tuple[float, NDArray[np.float64]]] = []
-    for mode, weight in zip(modes, weights, strict=True):
-        if weight < _NEGLIGIBLE_WEIGHT:
-            continue
-        inverse = np.linalg.inv(mode.hessian)[:n, :n]
-        inverse = 0.5 * (inverse + inverse.T)
-        centred, spread = centre_moments(mode.theta, inverse, reference)
-        kept.append((weight, centred))
-        mean += weight * centred
-        covariance += weight * spread
-    for weight, centred in kept:
-        covariance += weight * np.outer(centred - mean, centred - mean)
-    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise FitError("posterior: the averaged moments are not finite")
-    return mean, covariance
+    parts = [
+        (weight, *centre_moments(mode.theta, mode.take_covariance(), reference))
+        for mode, weight in zip(modes, weights, strict=True)
+        if weight >= _NEGLIGIBLE_WEIGHT
+    ]
+    return average_gaussians(parts, len(reference))

@@ -46,9 +46,11 @@ HISTORY_SCHEMA: Final = pa.schema(
         ("rating_high", pa.float64()),
         ("votes", pa.int64()),
         ("comparisons", pa.int64()),
+        ("group", pa.int32()),
+        ("p_best", pa.float64()),
     ]
 )
-"""One row a model of a board. `arena_votes` is the board's `votes`."""
+"""One row a model of a board. `arena_votes` is the board's `votes`. Segments of old may lack the last columns."""
 
 _OF_MODEL: Final = HISTORY_SCHEMA.names[HISTORY_SCHEMA.names.index("model") :]
 _ORDER: Final = [("method", "ascending"), ("model", "ascending"), ("commit", "ascending")]
@@ -132,7 +134,15 @@ def write_segment(folder: Path, name: str, rows: pa.Table, level: int) -> Histor
 def read_segment(path: Path) -> pa.Table:
     """Read one segment. Raises FileNotFoundError."""
     with pq.ParquetFile(path) as file:
-        return file.read(use_threads=False)
+        return complete_rows(file.read(use_threads=False))
+
+
+def complete_rows(rows: pa.Table) -> pa.Table:
+    """Return rows with all columns of `HISTORY_SCHEMA`; those that were not kept when they were written are null."""
+    missing = {name: pa.nulls(len(rows)) for name in HISTORY_SCHEMA.names if name not in rows.column_names}
+    for name, column in missing.items():
+        rows = rows.append_column(name, column)
+    return rows.select(HISTORY_SCHEMA.names).cast(HISTORY_SCHEMA)
 
 
 def plan_segments(history: Sequence[HistoryFile]) -> tuple[HistoryFile, ...]:

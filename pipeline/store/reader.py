@@ -26,7 +26,7 @@ from pipeline.contracts.snapshot import METHODS, Board, ModelRating, Publication
 from pipeline.store.archive_format import read_rows
 from pipeline.store.dead_letters import DEAD_SCHEMA, read_dead
 from pipeline.store.errors import ReaderError
-from pipeline.store.history import HISTORY_SCHEMA, log_time_of
+from pipeline.store.history import HISTORY_SCHEMA, complete_rows, log_time_of
 from pipeline.store.manifest import (
     HEARTBEAT_NAME,
     MANIFEST_NAME,
@@ -173,7 +173,7 @@ class StoreReader:
         rows: list[dict[str, Any]] = []
         if files:
             rows = self._query(
-                "select * from read_parquet(?) where method = ? and commit = ("
+                "select * from read_parquet(?, union_by_name = true) where method = ? and commit = ("
                 "select max(commit) from read_parquet(?) where method = ? and log_time <= ?) order by rank, model",
                 [files, newest.method, files, newest.method, at],
             ).to_pylist()
@@ -204,8 +204,8 @@ class StoreReader:
             files = self._history_paths(manifest, since=since, until=until)
             if not files:
                 return HISTORY_SCHEMA.empty_table()
-            return self._query(
-                "select * from read_parquet(?) where method = ? and log_time between ? and ? "
+            rows = self._query(
+                "select * from read_parquet(?, union_by_name = true) where method = ? and log_time between ? and ? "
                 "and (? or list_contains(?::varchar[], model)) order by model, commit",
                 [
                     files,
@@ -215,7 +215,8 @@ class StoreReader:
                     models is None,
                     list(models or ()),
                 ],
-            ).cast(HISTORY_SCHEMA)
+            )
+            return complete_rows(rows)
 
         return self._retry(lambda: self._arena_manifest(arena), read)
 

@@ -101,6 +101,8 @@ def make_board(arena: str, method: str, number: int) -> Board:
             rating_high=1050.0 - 100 * rank if scaled else None,
             votes=number,
             comparisons=2 * number,
+            group=(rank + 1) // 2 if scaled else None,
+            p_best=0.5**rank if scaled else None,
         )
         for rank, (model, name) in enumerate(NAMES.items(), start=1)
     )

@@ -19,6 +19,7 @@ TOP_KEYS = ["arena", "method", "methodology", "as_of", "votes", "commit", "model
 MODEL_KEYS = [
     "rank", "rank_low", "rank_high", "model", "name", "organization", "license", "mean", "sd", "low", "high",
     "score", "rating", "rating_low", "rating_high", "votes", "comparisons",
+    "group", "p_best",
 ]  # fmt: skip
 
 
@@ -54,6 +55,7 @@ def test_show_table_heads_with_what_it_is_on_stderr(store: Path) -> None:
     assert lines[0].split() == [
         "#",
         "ranks",
+        "group",
         "model",
         "organization",
         "rating",
@@ -65,6 +67,7 @@ def test_show_table_heads_with_what_it_is_on_stderr(store: Path) -> None:
     assert lines[2].split() == [
         "1",
         "1–2",
+        "1",
         "Alpha,",
         "the",
         "first",
@@ -78,6 +81,7 @@ def test_show_table_heads_with_what_it_is_on_stderr(store: Path) -> None:
         "6",
     ]
     assert "gamma" in lines[4]
+    assert [line.split()[2] for line in lines[2:7]] == ["1", "1", "2", "2", "3"]
 
 
 def test_show_by_ksort_tables_the_score_that_ranks_follow(store: Path) -> None:

@@ -29,7 +29,7 @@ from tests.end_to_end.jobs import (
 KEYS = ["arena", "method", "methodology", "as_of", "votes", "commit", "models"]
 MODEL_KEYS = [
     *("rank", "rank_low", "rank_high", "model", "name", "organization", "license", "mean", "sd", "low", "high"),
-    *("score", "rating", "rating_low", "rating_high", "votes", "comparisons"),
+    *("score", "rating", "rating_low", "rating_high", "votes", "comparisons", "group", "p_best"),
 ]
 
 

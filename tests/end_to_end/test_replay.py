@@ -50,7 +50,7 @@ pytestmark = pytest.mark.timeout(120)
 PICTURES = SimulatedWorld(models=9, k=4, seed=11, arena_id="pictures", voters=30, duplicates=0.08, broken=0.06)
 CLIPS = SimulatedWorld(models=6, k=3, seed=12, arena_id="clips", voters=30, best_share=0.3, noise=0.2)
 START = 1_764_000_000_000
-ALL = ("posterior", "ksort", "elo", "win_rate")
+ALL = ("posterior", "average", "ksort", "elo", "win_rate")
 
 State = dict[str, Any]
 
@@ -69,6 +69,7 @@ def picture(rate: Rate) -> State:
             "counts": (counts.codes.tobytes(), counts.counts.tobytes()),
             "ksort": arena.ksort.to_bytes(),
             "elo": arena.elo.to_bytes(),
+            "average": arena.average.to_bytes(),
             "boards": {method: _bare(board) for method, board in publication.boards.items()},
         }
     return {

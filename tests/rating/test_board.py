@@ -22,6 +22,7 @@ from tests.rating.arenas import count_ballots, model_names, pair_row, renumber_b
 UNITS = ("mean", "sd", "low", "high", "score", "rating", "rating_low", "rating_high", "rank_low", "rank_high")
 ABSENT = {
     "posterior": {"score"},
+    "average": {"score"},
     "ksort": {"rating", "rating_low", "rating_high"},
     "elo": {"sd", "low", "high", "score", "rating_low", "rating_high", "rank_low", "rank_high"},
     "win_rate": {"sd", "score", "rating", "rating_low", "rating_high"},
@@ -51,7 +52,7 @@ def value(row: ModelRating, name: str) -> float | None:
 
 
 def test_methods_are_known_and_the_default_is_the_posterior() -> None:
-    assert METHODS == ("posterior", "ksort", "elo", "win_rate")
+    assert METHODS == ("posterior", "average", "ksort", "elo", "win_rate")
     assert METHODS[0] == DEFAULT_METHOD
     with pytest.raises(ValueError, match="unknown method 'glicko'"):
         rate_models("glicko", [], PairCounts.empty(), KsortState.initial(0), EloState.initial(0))

@@ -149,6 +149,8 @@ def make_board(commit: int, *, method: str = "posterior", log_time: int | None =
             rating_high=None,
             votes=commit,
             comparisons=commit,
+            group=1,
+            p_best=0.5,
         )
         for place, model in enumerate(MODELS)
     )

@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.store.history import HISTORY_SCHEMA, make_rows, thin_rows
+from pipeline.store.history import (
+    HISTORY_SCHEMA,
+    complete_rows,
+    make_rows,
+    merge_segments,
+    read_segment,
+    thin_rows,
+    write_segment,
+)
 from tests.store.factory import HOUR, MODELS, START, make_board, make_publication
 
 SECOND, MINUTE, DAY = 1000, 60_000, 24 * HOUR
@@ -37,6 +47,19 @@ def test_rows_hold_every_field_of_a_board() -> None:
     assert [row["model"] for row in rows] == sorted(MODELS)
     wanted = {"commit": 7, "arena_votes": 7, "log_time": START + 7, "rank": 1, "rating": 1007.0, "sd": 1.0, "low": None}
     assert {name: rows[0][name] for name in wanted} == wanted
+
+
+def test_segments_from_before_a_column_are_read_and_merged(tmp_path: Path) -> None:
+    publications = (make_publication(commit, log_time=START + commit * HOUR)[0] for commit in (7, 8))
+    old, new = (make_rows(publication, {}) for publication in publications)
+    files = [
+        write_segment(tmp_path, "old.parquet", old.drop_columns(["group", "p_best"]), 0),
+        write_segment(tmp_path, "new.parquet", new, 0),
+    ]
+    assert complete_rows(old.drop_columns(["group", "p_best"])).schema == HISTORY_SCHEMA
+    merged = merge_segments(tmp_path, files, "merged.parquet")
+    rows = read_segment(tmp_path / merged.file).to_pylist()
+    assert {(row["commit"], row["group"], row["p_best"]) for row in rows} == {(7, None, None), (8, 1, 0.5)}
 
 
 def test_rows_of_a_recorded_commit_are_left_out() -> None:
