@@ -28,8 +28,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.contracts.ballot import MODE_NAMES
-from pipeline.contracts.vote import SCHEMA_VERSION, VOTE_SCHEMA
+from pipeline.contracts.vote import VOTE_SCHEMA
+from pipeline.contracts.vote_batch import arrange_votes
 
 EXPORT_SCHEMA: Final = VOTE_SCHEMA.append(pa.field("appended_at", pa.int64()))
 
@@ -91,29 +91,24 @@ def export_votes(
                 retracted += int(left_out.sum())
                 rows = rows.filter(pa.array(~left_out))
             if rows.num_rows:
-                file.write_batch(clean_rows(rows, key))
+                file.write_table(clean_rows(rows, key))
             votes += rows.num_rows
             advance(batch.num_rows)
     return ExportSummary(votes, retracted)
 
 
-def clean_rows(rows: pa.RecordBatch, key: bytes | None) -> pa.RecordBatch:
+def clean_rows(rows: pa.RecordBatch, key: bytes | None) -> pa.Table:
     """Turn archive rows that are votes into rows of `EXPORT_SCHEMA` without anything private."""
     count = rows.num_rows
-    prompt = rows["prompt"].cast(pa.string())
-    custom = pc.fill_null(pc.starts_with(prompt, CUSTOM_PROMPT), False)
+    votes = arrange_votes(rows)
+    custom = pc.fill_null(pc.starts_with(votes["prompt"], CUSTOM_PROMPT), False)
     columns = {
-        "schema": pa.array(np.full(count, SCHEMA_VERSION, np.int32)),
-        "mode": pa.array(MODE_NAMES).take(rows["mode"]),
-        "models": rows["models"].cast(VOTE_SCHEMA.field("models").type),
         "voter": pa.nulls(count, pa.string()) if key is None else _rename_voters(rows["voter"], key),
-        "prompt": pc.if_else(custom, pa.scalar(None, pa.string()), prompt),
+        "prompt": pc.if_else(custom, pa.scalar(None, pa.string()), votes["prompt"]),
         "token": pa.nulls(count, pa.string()),
     }
-    arrays = [
-        columns[field.name] if field.name in columns else rows[field.name].cast(field.type) for field in EXPORT_SCHEMA
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=EXPORT_SCHEMA)
+    arrays = [columns.get(field.name, votes[field.name]) for field in VOTE_SCHEMA]
+    return pa.table([*arrays, rows["appended_at"]], schema=EXPORT_SCHEMA)
 
 
 def _rename_voters(voters: pa.Array, key: bytes) -> pa.Array:

@@ -22,8 +22,6 @@ import tempfile
 import venv
 from pathlib import Path
 
-from producers.vote_writer import VoteWriter
-
 from benchmarks.kafka.job import WARM_VOTES
 from benchmarks.machine import describe_machine, describe_versions, hand_out, parse_options
 from benchmarks.path.freshness import measure_freshness
@@ -31,6 +29,7 @@ from benchmarks.path.world import fill_log, make_world, prepare_log
 from infra.kafka import KafkaBroker
 from pipeline.contracts.log import VOTES
 from pipeline.eventlog import open_log
+from producers.vote_writer import VoteWriter
 
 HERE = Path(__file__).parent
 ENVELOPE = 500

@@ -90,7 +90,7 @@ def command(
 
 
 def _run_headless(world: SimulatedWorld, votes: int, folder: Path, output_format: Format) -> None:
-    from pipeline.cli.pipeline import stop_on_signals
+    from pipeline.cli.signals import stop_on_signals
     from pipeline.eventlog import open_log
     from pipeline.operators.rate import RateSettings
     from pipeline.store.duck_store import open_store
@@ -193,7 +193,7 @@ def _print_beside_truth(board: Board, world: SimulatedWorld, output_format: Form
 def _run_live(world: SimulatedWorld, votes: int | None, rate: float, folder: Path, port: int) -> None:
     from dashboard.server import make_address, start_dashboard, stop_dashboard
     from pipeline.cli.logs import open_live_log
-    from pipeline.cli.pipeline import stop_on_signals
+    from pipeline.cli.signals import stop_on_signals
 
     url, store, host = f"sqlite:{folder / 'events.db'}", folder / "store", "127.0.0.1"
     with stop_on_signals() as stop, ExitStack() as stack:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from pipeline.cli.output import note, store_option
+from pipeline.cli.signals import stop_on_signals
 
 from_option = click.option(
     "--from",
@@ -100,24 +97,3 @@ def _serve_metrics(stack: ExitStack, store: Path, host: str, port: int) -> None:
 
     taken = stack.enter_context(serve_metrics(StoreReader(store), host, port))
     note(f"metrics at http://{f'[{host}]' if ':' in host else host}:{taken}/metrics")
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """Set the event on the first SIGINT or SIGTERM; a second one ends the process as usual."""
-    stop = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        for number in numbers:
-            signal.signal(number, before[number])
-
-    for number in numbers:
-        signal.signal(number, on_signal)
-    try:
-        yield stop
-    finally:
-        for number in numbers:
-            signal.signal(number, before[number])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.logs import store_of_archive
 from pipeline.cli.output import Format, format_option, note, print_rows, progress, store_option
 from pipeline.cli.pipeline import accept_old_option, from_option, window_option
 from pipeline.cli.times import TIME
@@ -60,7 +61,7 @@ def command(
 
     chosen = ReplayFilter(until, event_from, event_until, voters)
     settings = RateSettings(window_capacity=window, accept_old=accept_old, propose=False)
-    archived = _store_of_archive(url)
+    archived = store_of_archive(url)
     started = time.monotonic()
     source = StoreReader(archived) if archived is not None else None
     log = open_log(url) if source is None else None
@@ -79,14 +80,6 @@ def command(
     seconds = time.monotonic() - started
     note(f"{done.votes:,} votes in {seconds:.1f} s ({done.votes / seconds:,.0f} a second) into {store}")
     _print_result(StoreReader(store), method, output_format)
-
-
-def _store_of_archive(url: str) -> Path | None:
-    """Return the store whose archive `url` names, None if it is no archive."""
-    path = Path(url)
-    if path.name == "archive" and (path.parent / "MANIFEST.json").exists():
-        return path.parent
-    return None
 
 
 def _print_result(reader: StoreReader, method: str | None, output_format: Format) -> None:

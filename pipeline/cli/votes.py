@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -12,39 +11,37 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pipeline.cli.logs import to_option
 from pipeline.cli.output import Format, fail, format_option, misuse, note, print_rows, progress, store_option
+from pipeline.cli.signals import stop_on_signals
 from pipeline.cli.times import TIME, format_time, now_ms
+from pipeline.cli.votes_feed import feed_votes
 
 if TYPE_CHECKING:
     from pipeline.contracts.control import ControlEvent
-    from pipeline.contracts.log import LogWriter
     from pipeline.contracts.store import ArchiveSource
     from pipeline.operators.retractions import Retractions
     from producers.simulate.world import SimulatedWorld
+    from producers.vote_writer import VoteWriter
 
 
 _CHUNK: Final = 8192
-"""Records appended in one go: a log waits for its disk once a call."""
+"""Records handed over in one go."""
 
 _TICK_SECONDS: Final = 0.1
-"""Paced writing appends this often."""
+"""Paced writing writes this often."""
 
 _ENDLESS: Final = 2**53
 
 _FORMATS: Final = ("genai-arena", "kwise", "ksort", "lmarena", "preflib")
 
-to_option = click.option(
-    "--to",
-    "url",
-    required=True,
-    metavar="URL",
-    help="Event log: sqlite:FILE, FOLDER/, FILE.jsonl, FILE.parquet, or - for stdout.",
-)
-
 
 @click.group(name="votes")
 def command() -> None:
-    """Import, simulate and export votes."""
+    """Import, simulate, feed and export votes."""
+
+
+command.add_command(feed_votes)
 
 
 @command.command(
@@ -107,15 +104,17 @@ def import_votes(
     options = ImportOptions(arena_id=arena_id, include_named=include_named, models=models, salt=salt)
     arenas = FORMATS[format_name].read_arenas(file, options)
     summary = ImportSummary()
+    started = time.monotonic()
     with _open_writer(url) as writer, progress("votes") as advance:
         if not votes_only:
-            _append_control(writer, url, define_arenas(arenas, file))
+            _append_control(url, define_arenas(arenas, file))
         records = read_records(format_name, file, options, summary)
         while chunk := list(islice(records, _CHUNK)):
-            writer.append("votes", chunk)
+            writer.write_records([record.value for record in chunk], [record.key for record in chunk])
             advance(len(chunk))
     for line in summary.describe():
         note(line)
+    _tell_rate(summary.imported.total(), url, started)
     if not summary.imported:
         fail(f"{file}: no votes to import")
     _print_result(
@@ -174,6 +173,7 @@ Examples:
 @click.option("--bot-favourite", metavar="MODEL", help="Model that bots put first instead.")
 @click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share of repeated records to add.")
 @click.option("--broken", type=click.FloatRange(0, 1), default=0.0, help="Share of broken records to add.")
+@click.option("--envelope", type=click.IntRange(min=1), metavar="N", help="Put up to N votes in a record: for volume.")
 @click.option("--arena-id", default="simulated", show_default=True, metavar="ID", help="Arena to vote in.")
 @click.option("--title", help="Title of the arena.")
 @click.option(
@@ -189,6 +189,7 @@ def simulate_votes(
     rate: float | None,
     first: int,
     start_time: int | None,
+    envelope: int | None,
     output_format: Format,
     **settings: Any,
 ) -> None:
@@ -204,15 +205,18 @@ def simulate_votes(
         world = SimulatedWorld(**settings)
     except SimulationError as error:
         misuse(str(error))
+    if envelope is not None and (settings["duplicates"] or settings["broken"]):
+        misuse("envelopes hold good votes only: leave out --envelope, or --duplicates and --broken")
     if start_time is None:
         start_time = START_TIME if rate is None else now_ms() - round(first * 1000 / rate)
-    with _open_writer(url) as writer:
-        _append_control(writer, url, world.arena_events(start_time))
+    with _open_writer(url, envelope) as writer:
+        _append_control(url, world.arena_events(start_time))
+        started = time.monotonic()
         if rate is None:
             written = _write_at_once(world, writer, 1000 if count is None else count, first, start_time)
         else:
             written = _write_paced(world, writer, count, first=first, start_time=start_time, rate=rate)
-    note(f"{written} records appended to {url}")
+    _tell_rate(written, url, started)
     if world.bot_ids:
         note(f"bots: {' '.join(world.bot_ids)}")
     skills = dict(zip(world.model_ids, world.skills.tolist(), strict=True))
@@ -272,8 +276,8 @@ def export_archive(
     print_rows([{"file": str(file), "votes": summary.votes}], ["file", "votes"], output_format)
 
 
-def _write_at_once(world: SimulatedWorld, writer: LogWriter, count: int, first: int, start_time: int) -> int:
-    """Append `count` votes and return the number of records."""
+def _write_at_once(world: SimulatedWorld, writer: VoteWriter, count: int, first: int, start_time: int) -> int:
+    """Write `count` votes and return the number of records, or of votes in envelopes."""
     from pipeline.contracts.reasons import MAX_AHEAD_MS
     from producers.simulate.world import RATE
 
@@ -282,83 +286,83 @@ def _write_at_once(world: SimulatedWorld, writer: LogWriter, count: int, first: 
         note(f"the last votes are of {format_time(last)}: a log that dates its records will find them ahead of time")
     written = 0
     with progress("votes", count) as advance:
-        for batch in world.batches(count, first=first, start_time=start_time, batch_size=_CHUNK):
-            writer.append("votes", batch.records())
-            written += len(batch)
-            advance(len(batch))
+        if writer.makes_envelopes:
+            for rows in world.tables(count, first=first, start_time=start_time):
+                writer.write_rows(rows)
+                written += rows.num_rows
+                advance(rows.num_rows)
+        else:
+            for batch in world.batches(count, first=first, start_time=start_time, batch_size=_CHUNK):
+                writer.write_records(batch.values, batch.keys)
+                written += len(batch)
+                advance(len(batch))
+        writer.flush()
     return written
 
 
 def _write_paced(
     world: SimulatedWorld,
-    writer: LogWriter,
+    writer: VoteWriter,
     count: int | None,
     *,
     first: int,
     start_time: int,
     rate: float,
 ) -> int:
-    """Append `rate` records a second until `count` votes or a signal to stop; return the number of records."""
+    """Write `rate` records a second until `count` votes or a signal to stop; return the number of records."""
     written = 0
     begun = time.monotonic()
     batches = world.batches(_ENDLESS if count is None else count, first=first, start_time=start_time, rate=rate)
-    with _watch_signals() as is_stopped, progress("votes", count) as advance:
+    with stop_on_signals() as stop, progress("votes", count) as advance:
         for batch in batches:
             start = written
             while written - start < len(batch):
-                if is_stopped():
+                due = int((time.monotonic() - begun) * rate) + 1
+                if stop.wait(_TICK_SECONDS if due <= written else 0.0):
                     note("stopped")
                     return written
-                due = int((time.monotonic() - begun) * rate) + 1
                 if due <= written:
-                    time.sleep(_TICK_SECONDS)
                     continue
                 part = batch.part(written - start, due - start)
-                writer.append("votes", part.records())
+                writer.write_encoded(part.values, part.keys)
                 written += len(part)
                 advance(len(part))
     return written
 
 
 @contextmanager
-def _watch_signals() -> Iterator[Callable[[], bool]]:
-    """While the block runs, SIGINT and SIGTERM only make what is yielded true: no append is torn."""
-    caught: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, lambda received, _frame: caught.append(received))
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _open_writer(url: str) -> Iterator[LogWriter]:
-    """Open the event log at `url` for writing; its topics are made if they are missing."""
+def _open_writer(url: str, envelope: int | None = None) -> Iterator[VoteWriter]:
+    """Open the event log at `url` for votes; its topics are made if they are missing."""
     from pipeline.cli.logs import PARTITIONS
     from pipeline.eventlog.urls import open_log
+    from producers.vote_writer import VoteWriter
 
-    log = open_log(url)
-    log.create_topics(PARTITIONS)
-    writer = log.writer()
-    try:
+    open_log(url).create_topics(PARTITIONS)
+    with VoteWriter(url, envelope=envelope, check=False) as writer:
         yield writer
+
+
+def _append_control(url: str, events: Sequence[ControlEvent]) -> None:
+    from pipeline.cli.logs import holds_votes_only
+    from pipeline.contracts.control import encode_control
+    from pipeline.contracts.log import CONTROL, Record
+    from pipeline.eventlog.urls import open_log
+
+    if not events:
+        return
+    if holds_votes_only(url):
+        note(f"{url} holds votes only, not the names of arena and models: a folder or sqlite: holds both")
+        return
+    writer = open_log(url).writer()
+    try:
+        writer.append(CONTROL, [Record(encode_control(event)) for event in events])
     finally:
         writer.close()
 
 
-def _append_control(writer: LogWriter, url: str, events: Sequence[ControlEvent]) -> None:
-    from pipeline.contracts.control import encode_control
-    from pipeline.contracts.log import CONTROL, Record
-
-    if not events:
-        return
-    if url == "-" or (Path(url).suffix in {".jsonl", ".parquet"} and not Path(url).is_dir()):
-        note(f"{url} holds votes only, not the names of arena and models: a folder or sqlite: holds both")
-        return
-    writer.append(CONTROL, [Record(encode_control(event)) for event in events])
+def _tell_rate(records: int, url: str, started: float) -> None:
+    seconds = time.monotonic() - started
+    note(f"{records} records appended to {url} in {seconds:.1f} s ({records / seconds:,.0f} a second)")
 
 
 def _find_retractions(source: ArchiveSource) -> Retractions:

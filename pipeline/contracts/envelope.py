@@ -8,12 +8,10 @@ wrong type is `schema`, and one that would unpack to more than `MAX_UNPACKED_BYT
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +24,7 @@ from pipeline.contracts.decode_reference import MAX_VOTER_CHARS, Rejected
 from pipeline.contracts.reasons import Reason
 from pipeline.contracts.string_book import Book, number_strings
 from pipeline.contracts.vote import SCHEMA_VERSION, VOTE_SCHEMA, Vote
+from pipeline.contracts.vote_batch import encode_rows, encode_rows_singly, tabulate_votes
 from pipeline.contracts.vote_columns import BatchTooLargeError
 from pipeline.contracts.vote_rows import (
     CELLS,
@@ -73,18 +72,12 @@ class Envelope:
 
     def row_json(self, row: int) -> bytes:
         """Return one row as the JSON of a vote, without what is null."""
-        fields = self.sent.slice(row, 1).to_pylist()[0]
-        return msgspec.json.encode({name: _plain(value) for name, value in fields.items() if value is not None})
+        return encode_rows_singly(self.sent.slice(row, 1))[0]
 
 
 def encode_envelope(votes: Iterable[Vote]) -> bytes:
     """Encode votes as the value of one record; its content type is `log.ARROW_STREAM`."""
-    rows = [msgspec.structs.asdict(vote) for vote in votes]
-    batch = pa.RecordBatch.from_pylist(rows, schema=VOTE_SCHEMA)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, VOTE_SCHEMA) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue())
+    return encode_rows(tabulate_votes(votes))
 
 
 def read_envelope(value: bytes) -> Envelope | Rejected:
@@ -207,13 +200,6 @@ def _mark_unfit(column: pa.ChunkedArray, target: pa.DataType, odd: NDArray[np.bo
                 unfit = pc.list_parent_indices(chunk).to_numpy()[unfit]
             odd[row + unfit] = True
         row += len(chunk)
-
-
-def _plain(value: Any) -> Any:
-    """Make `value` fit for JSON: it knows no NaN, and a string in its place says the same to people."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
 
 
 def check_envelopes(

@@ -30,12 +30,13 @@ class Vote(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 _ENCODER = msgspec.json.Encoder()
+_SCHEMA_FIRST: Final = b'{"schema":%d,' % SCHEMA_VERSION  # omitted as a default; the other fields follow
 
 
 def encode_vote(vote: Vote) -> bytes:
     """Encode as a wire record. `schema` is always written."""
-    fields = msgspec.to_builtins(vote)
-    return _ENCODER.encode({"schema": vote.schema, **fields})
+    record = _ENCODER.encode(vote)
+    return _SCHEMA_FIRST + record[1:] if vote.schema == SCHEMA_VERSION else record
 
 
 MODELS_TYPE: Final = pa.list_(pa.string())

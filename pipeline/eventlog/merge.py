@@ -29,6 +29,7 @@ from pipeline.contracts.log import (
     Span,
     TopicPartition,
 )
+from pipeline.contracts.vote_batch import encode_rows
 from pipeline.eventlog.blocks import (
     MAX_POLL_BYTES,
     START,
@@ -38,7 +39,7 @@ from pipeline.eventlog.blocks import (
     list_sources,
     wall_clock_ms,
 )
-from pipeline.eventlog.parquet_file import encode_rows, with_append_times
+from pipeline.eventlog.parquet_file import with_append_times
 
 _FIRST_FETCH = 256  # records; doubled each time, so that many files that do not overlap cost little memory
 _WAIT_SECONDS = 0.2

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from pipeline.contracts.log import ARROW_STREAM, LogError, Position, TopicPartition
 from pipeline.contracts.vote import VOTE_SCHEMA
+from pipeline.contracts.vote_batch import encode_rows
 from pipeline.eventlog.blocks import Block, empty_block
 
 SLICE_ROWS = 20_000
@@ -35,15 +36,6 @@ def count_rows(path: Path) -> int:
     """Return the number of rows of a Parquet file; raise `LogError` if it is none."""
     with _open(path) as file:
         return int(file.metadata.num_rows)
-
-
-def encode_rows(rows: pa.RecordBatch) -> bytes:
-    """Return `rows` as an Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as stream:
-        stream.write_batch(rows)
-    value: bytes = sink.getvalue().to_pybytes()
-    return value
 
 
 class ParquetSlices:

@@ -10,6 +10,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.contracts.arena import Model, Prompt
@@ -22,7 +23,7 @@ from producers.simulate.ballots import Answers, Habits, Judgement, answer_shown
 from producers.simulate.catalogue import list_models, list_prompts
 from producers.simulate.errors import SimulationError
 from producers.simulate.faults import VoteBatch, mix_faults
-from producers.simulate.wire import CastVotes, encode_context, encode_votes, hex_ids
+from producers.simulate.wire import CastVotes, Context, Names, encode_votes, hex_ids, tabulate_cast_votes
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -162,7 +163,7 @@ class SimulatedWorld:
     def voter_ids(self) -> tuple[str, ...]:
         """Ids of all voters: people, then bots."""
         ids = hex_ids(self.voters + self.bots, self._rng(_VOTERS))
-        return tuple(f"v0.{voter.decode()}" for voter in ids)
+        return tuple(f"v0.{voter.decode()}" for voter in ids.tolist())
 
     @property
     def bot_ids(self) -> tuple[str, ...]:
@@ -239,20 +240,28 @@ class SimulatedWorld:
         batch_size
             Most records in a batch; one may be shorter. It does not change the records.
         """
-        for block in range(first // _BLOCK, -(-(first + count) // _BLOCK)):
-            low = max(first - block * _BLOCK, 0)
-            high = min(first + count - block * _BLOCK, _BLOCK)
-            rng = self._rng(_VOTES, block)
-            votes = self._draw_block(block, rng, start_time, rate)
-            batch = VoteBatch(
-                encode_votes(votes, self.arena_id, self.model_ids),
-                [matchup.decode() for matchup in votes.matchup_ids],
-            )
+        for votes, rng, low, high in self._blocks(count, first, start_time, rate):
+            batch = VoteBatch(encode_votes(votes, self._names), votes.matchup_ids.astype(str).tolist())
             batch = batch.part(low, high)
             if self.duplicates or self.broken or self.doubles:
                 batch = mix_faults(batch, self.duplicates, self.broken, rng, doubles=self.doubles)
             for start in range(0, len(batch), batch_size):
                 yield batch.part(start, start + batch_size)
+
+    def tables(
+        self, count: int, *, first: int = 0, start_time: int = START_TIME, rate: float = RATE
+    ) -> Iterator[pa.Table]:
+        """Iterate over the same votes as `batches` as rows of `VOTE_SCHEMA`.
+
+        Raises
+        ------
+        SimulationError
+            Records are to be added that need not fit into columns.
+        """
+        if self.duplicates or self.broken or self.doubles:
+            raise SimulationError("rows hold good votes only: leave out duplicates, broken and double ones")
+        for votes, _, low, high in self._blocks(count, first, start_time, rate):
+            yield tabulate_cast_votes(votes, self._names).slice(low, high - low)
 
     def answer_matchups(
         self, matchups: Sequence[Matchup], rng: Generator, *, start_time: int = START_TIME, rate: float = RATE
@@ -269,7 +278,7 @@ class SimulatedWorld:
         for k in sorted({len(matchup.models) for matchup in matchups}):
             chosen = [place for place, matchup in enumerate(matchups) if len(matchup.models) == k]
             votes = self._cast_votes([matchups[place] for place in chosen], times[chosen], rng)
-            for place, value in zip(chosen, encode_votes(votes, self.arena_id, self.model_ids), strict=True):
+            for place, value in zip(chosen, encode_votes(votes, self._names), strict=True):
                 values[place] = value
         return VoteBatch(values, [matchup.matchup_id for matchup in matchups])
 
@@ -286,8 +295,8 @@ class SimulatedWorld:
         )
 
     @cached_property
-    def _voter_bytes(self) -> NDArray[np.object_]:
-        return np.array([voter.encode() for voter in self.voter_ids], object)
+    def _names(self) -> Names:
+        return Names(self.arena_id, self.model_ids, self.voter_ids)
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -296,16 +305,25 @@ class SimulatedWorld:
     def _rng(self, *stream: int) -> Generator:
         return np.random.default_rng([self.seed, *stream])
 
+    def _blocks(
+        self, count: int, first: int, start_time: int, rate: float
+    ) -> Iterator[tuple[CastVotes, Generator, int, int]]:
+        """Iterate over blocks with their generators, and which of their votes are wanted."""
+        for block in range(first // _BLOCK, -(-(first + count) // _BLOCK)):
+            rng = self._rng(_VOTES, block)
+            low, high = max(first - block * _BLOCK, 0), min(first + count - block * _BLOCK, _BLOCK)
+            yield self._draw_block(block, rng, start_time, rate), rng, low, high
+
     def _draw_block(self, block: int, rng: Generator, start_time: int, rate: float) -> CastVotes:
         """Draw the votes of one block, with matchups uniformly at random."""
         models = sample_sets(self.models, self.k, _BLOCK, rng)
         propensity = 1.0 / comb(self.models, self.k)
         pool: Sequence[Prompt | None] = self.prompt_pool or (None,)
-        contexts = np.array([encode_context(p.id if p else None, RANDOM, propensity) for p in pool], object)
+        contexts = [Context(prompt.id if prompt else None, RANDOM, propensity) for prompt in pool]
         prompts = rng.integers(0, len(pool), _BLOCK)
         matchup_ids = hex_ids(_BLOCK, rng)
         times = _space_times(block * _BLOCK, _BLOCK, start_time, rate)
-        return self._vote(models, matchup_ids, times, contexts[prompts].tolist(), rng)
+        return self._vote(models, matchup_ids, times, contexts, prompts, rng)
 
     def _cast_votes(self, matchups: Sequence[Matchup], times: NDArray[np.int64], rng: Generator) -> CastVotes:
         """Answer matchups that all have the same number of models."""
@@ -315,16 +333,17 @@ class SimulatedWorld:
             rows = [[self._index[model] for model in matchup.models] for matchup in matchups]
         except KeyError as error:
             raise SimulationError(f"the simulated arena has no model {error.args[0]!r}") from None
-        contexts = [encode_context(m.prompt.id if m.prompt else None, m.policy, m.propensity) for m in matchups]
-        matchup_ids = [matchup.matchup_id.encode() for matchup in matchups]
-        return self._vote(np.array(rows, np.int64), matchup_ids, times, contexts, rng)
+        contexts = [Context(m.prompt.id if m.prompt else None, m.policy, m.propensity) for m in matchups]
+        matchup_ids = np.array([matchup.matchup_id.encode() for matchup in matchups])
+        return self._vote(np.array(rows, np.int64), matchup_ids, times, contexts, np.arange(len(matchups)), rng)
 
     def _vote(
         self,
         models: NDArray[np.int64],
-        matchup_ids: list[bytes],
+        matchup_ids: NDArray[np.bytes_],
         times: NDArray[np.int64],
-        contexts: list[bytes],
+        contexts: Sequence[Context],
+        context_of: NDArray[np.int64],
         rng: Generator,
     ) -> CastVotes:
         """Let a voter drawn at random answer each matchup."""
@@ -339,10 +358,11 @@ class SimulatedWorld:
             matchup_ids=matchup_ids,
             times=times,
             durations=durations,
-            voters=self._voter_bytes[voters].tolist(),
+            voters=voters,
             models=models,
             answers=answers,
             contexts=contexts,
+            context_of=context_of,
         )
 
     def _draw_voters(self, count: int, rng: Generator) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

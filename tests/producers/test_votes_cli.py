@@ -23,6 +23,7 @@ from producers.simulate.world import START_TIME, SimulatedWorld
 from tests.conftest import wait_until
 from tests.producers.archives import make_event, make_vote, write_store
 from tests.producers.test_importers import BATTLES, SOC, write
+from tests.producers.written import read_log
 
 
 def invoke(*arguments: object) -> Result:
@@ -58,6 +59,57 @@ def test_simulate_appends_arena_and_votes_and_prints_the_truth(tmp_path: Path) -
     assert set(values) == {value for batch in world.votes(300) for value in batch}
     assert len(values) == 300
     assert [decode_control(value) for value in read_values(url, CONTROL)] == world.arena_events(START_TIME)
+
+
+LOGS = ["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)]
+
+
+@pytest.fixture
+def log_url(request: pytest.FixtureRequest, tmp_path: Path, log: str) -> str:
+    return str(request.getfixturevalue("kafka_url")) if log == "kafka" else f"sqlite:{tmp_path / 'events.db'}"
+
+
+@pytest.mark.parametrize("log", LOGS)
+def test_simulate_gives_the_same_votes_alone_and_in_envelopes(log_url: str) -> None:
+    options = ["simulate", "--to", log_url, "--seed", 4, "--all-bad-share", 0.1, "--best-share", 0.2]
+    assert invoke(*options, "--votes", 9_000).exit_code == 0
+    alone = {written.vote.vote_id: (written.partition, written.vote) for written in read_log(log_url).votes}
+    result = invoke(*options, "--votes", 9_000, "--envelope", 100)
+    assert result.exit_code == 0, result.output
+    assert f"9000 records appended to {log_url} in " in result.stderr
+    held = read_log(log_url)
+    assert len(alone) == 9_000
+    assert len(held.votes) == 18_000
+    assert 9_090 <= len(held.values) < 9_100
+    assert {written.vote.vote_id: (written.partition, written.vote) for written in held.votes} == alone
+
+
+@pytest.mark.parametrize("log", LOGS)
+def test_simulate_at_a_rate_fills_envelopes_too(log_url: str) -> None:
+    result = invoke("simulate", "--to", log_url, "--votes", 300, "--rate", 600, "--envelope", 20)
+    assert result.exit_code == 0, result.output
+    held = read_log(log_url)
+    assert len(held.votes) == 300
+    assert len(held.values) < 100
+
+
+def test_simulate_puts_no_faults_into_envelopes(tmp_path: Path) -> None:
+    result = invoke("simulate", "--to", f"sqlite:{tmp_path / 'e.db'}", "--envelope", 20, "--broken", 0.1)
+    assert result.exit_code == 2
+    assert "envelopes hold good votes only" in result.stderr
+    files = invoke("simulate", "--to", f"{tmp_path}/log/", "--envelope", 20)
+    assert files.exit_code == 1
+    assert "envelopes go to kafka:// and sqlite: only" in files.stderr
+
+
+@pytest.mark.kafka
+def test_import_appends_to_kafka_what_it_appends_to_the_embedded_log(tmp_path: Path, kafka_url: str) -> None:
+    url = f"sqlite:{tmp_path / 'events.db'}"
+    file = write(tmp_path / "battles.json", BATTLES)
+    for log in (url, kafka_url):
+        assert invoke("import", "genai-arena", file, "--to", log).exit_code == 0
+    assert sorted(read_values(kafka_url, VOTES)) == sorted(read_values(url, VOTES))
+    assert read_values(kafka_url, CONTROL) == read_values(url, CONTROL)
 
 
 def test_simulate_writes_votes_to_stdout_and_nothing_else(tmp_path: Path) -> None:
@@ -244,7 +296,7 @@ def test_export_tells_what_is_missing(tmp_path: Path) -> None:
     assert "must end in .parquet" in wrong.stderr
 
 
-@pytest.mark.parametrize("verb", ["import", "simulate", "export"])
+@pytest.mark.parametrize("verb", ["import", "simulate", "feed", "export"])
 def test_help_has_an_example(verb: str) -> None:
     result = invoke(verb, "--help")
     assert result.exit_code == 0

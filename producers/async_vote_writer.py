@@ -1,0 +1,118 @@
+"""The side of `VoteWriter` that programs with an event loop see: what ``async with VoteWriter(...)`` gives."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Self
+
+from pipeline.contracts.vote import Vote, encode_vote
+from producers.delivery.courier import Courier
+from producers.delivery.opening import WriterSettings, open_courier
+from producers.delivery.sender import Loss, Parcel
+from producers.errors import DeliveryError
+from producers.outgoing_vote import OutgoingVote, VoteLike, prepare_vote, to_vote
+
+_ROOM_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A vote on its way; `end` is None if it arrived."""
+
+    vote: Vote | OutgoingVote
+    end: asyncio.Future[Loss | None]
+
+
+class AsyncVoteWriter:
+    """Writes votes from one event loop; tasks may share it. Made by ``async with VoteWriter(...)``.
+
+    Parameters
+    ----------
+    url, settings : as for `VoteWriter`
+    """
+
+    def __init__(self, url: str, settings: WriterSettings) -> None:
+        self.url = url
+        self.settings = settings
+        self._courier: Courier
+        self._loop: asyncio.AbstractEventLoop
+        self._settled = asyncio.Event()
+        self._lock = threading.Lock()
+        self._done: list[tuple[_Way, Loss | None]] = []
+
+    async def open(self) -> Self:
+        """Connect, without holding up the loop. Raises `LogError` if the log cannot be used."""
+        self._loop = asyncio.get_running_loop()
+        self._courier = await asyncio.to_thread(open_courier, self.url, self.settings, report_all=True)
+        return self
+
+    async def write(self, vote: VoteLike) -> None:
+        """Return when the vote is in the log. Many writes may wait at once: they go together.
+
+        Raises
+        ------
+        VoteFault
+            The vote is faulty and was not sent.
+        DeliveryError
+            The log did not confirm that it has the vote.
+        """
+        if self._courier.packs:
+            row = to_vote(vote, check=self.settings.check)
+            way = self._start(row)
+            while not self._courier.pack_vote(row, partial(self._note_done, way)):
+                await self._wait_for_room()
+        else:
+            outgoing = prepare_vote(vote, check=self.settings.check)
+            way = self._start(outgoing)
+            parcel = Parcel(outgoing.value, outgoing.key, None, partial(self._note_done, way))
+            while not self._courier.take(parcel):
+                await self._wait_for_room()
+        if (loss := await way.end) is not None:
+            ids = () if way.vote.vote_id is None else (way.vote.vote_id,)
+            raise DeliveryError(1, loss.reason, ids, retriable=loss.retriable)
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Return when everything taken so far is in the log, or is lost.
+
+        Each `write` tells of the loss of its vote. `DeliveryError` is raised here for writes that were cancelled, and
+        if something is still on its way after `timeout` seconds (None: `delivery_timeout`).
+        """
+        await asyncio.to_thread(self._courier.flush, self.settings.limit(timeout))
+        self._courier.raise_losses()
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Flush and release what is held; what is not delivered after `timeout` seconds is lost. Idempotent."""
+        await asyncio.to_thread(self._courier.close, self.settings.limit(timeout))
+        self._courier.raise_losses()
+
+    def _start(self, vote: Vote | OutgoingVote) -> _Way:
+        return _Way(vote, self._loop.create_future())
+
+    async def _wait_for_room(self) -> None:
+        self._settled.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), _ROOM_SECONDS)
+
+    def _note_done(self, way: _Way, loss: Loss | None) -> None:
+        """Note, in the thread of whoever noticed, that a vote arrived or was lost."""
+        with self._lock:
+            self._done.append((way, loss))
+            wake = len(self._done) == 1  # one call wakes the loop for all that come until it runs
+        if wake:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        with self._lock:
+            done, self._done = self._done, []
+        for way, loss in done:
+            if loss is not None:
+                value = way.vote.value if isinstance(way.vote, OutgoingVote) else encode_vote(way.vote)
+                self._courier.note_loss(Parcel(value, None), loss, heard=not way.end.done())
+            if not way.end.done():
+                way.end.set_result(loss)
+        self._settled.set()
