@@ -39,6 +39,10 @@ _ELECTING = {_Error.LEADER_NOT_AVAILABLE, _Error.NOT_LEADER_FOR_PARTITION}
 _FATAL = _LOGIN | _DENIED | _NO_TOPIC | _LOST | _TOO_LARGE
 
 
+class LogDeniedError(LogError):
+    """Logged in, but not allowed to do this."""
+
+
 class Complaints:
     """Remembers the last thing that a client's background threads said: the reason behind a time-out."""
 
@@ -72,7 +76,7 @@ def explain(settings: KafkaSettings, error: confluent_kafka.KafkaError, topic: s
     if code in _DENIED:
         who = settings.username or "a client without a login"
         what = f"use {name}" if topic else "do this"
-        return LogError(f"{settings.url}: {who} may not {what}: {text}. Have an administrator grant it.")
+        return LogDeniedError(f"{settings.url}: {who} may not {what}: {text}. Have an administrator grant it.")
     if code == _Error.SECURITY_DISABLED:
         return LogError(f"{settings.url}: the brokers have no authorizer, so that everybody may do everything already.")
     if code in _NO_TOPIC:

@@ -24,7 +24,7 @@ from confluent_kafka.admin import (
 from confluent_kafka.cimpl import NewTopic
 
 from pipeline.contracts.log import CONTROL, MATCHUPS, VOTES
-from pipeline.eventlog.kafka.client import ANSWER_SECONDS, Administrator
+from pipeline.eventlog.kafka.client import ANSWER_SECONDS, Administrator, LogDeniedError
 from pipeline.eventlog.kafka.settings import KafkaSettings
 
 PARTITIONS: Final = {VOTES: 8, CONTROL: 1, MATCHUPS: 1}
@@ -77,10 +77,12 @@ class TopicFinding:
 def create_topics(settings: KafkaSettings, partitions: Mapping[str, int] = PARTITIONS) -> list[str]:
     """Create the topics that are missing, with so many partitions; return which. Those that exist stay as they are.
 
+    So do topics that this login may not look up: a voter need not know the others.
+
     Raises
     ------
     LogError
-        Out of reach (`LogUnavailable`), not logged in, or not allowed.
+        Out of reach (`LogUnavailable`), or not logged in.
     """
     return _create_missing(Administrator(settings), settings, partitions)
 
@@ -96,7 +98,7 @@ def apply_topics(
     Raises
     ------
     LogError
-        As `create_topics`.
+        Out of reach (`LogUnavailable`), not logged in, or not allowed.
     """
     administrator = Administrator(settings)
     made = _create_missing(administrator, settings, partitions)
@@ -125,7 +127,7 @@ def check_topics(settings: KafkaSettings, partitions: Mapping[str, int] = PARTIT
     Raises
     ------
     LogError
-        As `create_topics`.
+        Out of reach (`LogUnavailable`), not logged in, or not allowed.
     """
     administrator = Administrator(settings)
     brokers = _count_brokers(administrator)
@@ -196,7 +198,7 @@ def _copies(found: TopicDescription) -> int:
 
 def _create_missing(administrator: Administrator, settings: KafkaSettings, partitions: Mapping[str, int]) -> list[str]:
     names = {topic: settings.topic_name(topic) for topic in partitions}
-    missing = [topic for topic, name in names.items() if administrator.describe_topic(topic) is None]
+    missing = [topic for topic in partitions if _is_missing(administrator, topic)]
     if not missing:
         return []
     copies = min(COPIES, _count_brokers(administrator))
@@ -209,6 +211,13 @@ def _create_missing(administrator: Administrator, settings: KafkaSettings, parti
     for topic in missing:
         _await_leaders(administrator, topic)
     return made
+
+
+def _is_missing(administrator: Administrator, topic: str) -> bool:
+    try:
+        return administrator.describe_topic(topic) is None
+    except LogDeniedError:
+        return False
 
 
 def _await_leaders(administrator: Administrator, topic: str) -> None:
