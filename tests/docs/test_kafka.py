@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from infra.kafka.properties import make_properties
 from infra.kafka.security import make_security
 from pipeline.eventlog.kafka.topics import SETTINGS
@@ -13,6 +15,7 @@ from tests.docs.session import is_shown
 DOCUMENT = "docs/kafka.md"
 
 
+@pytest.mark.kafka
 def test_settings_of_a_guarded_broker_are_shown(tmp_path: Path) -> None:
     security = make_security(tmp_path)
     (block,) = [block for block in read_blocks(DOCUMENT) if "broker" in block.words]
