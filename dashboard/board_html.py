@@ -1,8 +1,7 @@
-"""The board's HTML. All text from data passes through `_text`: names of models are written by strangers."""
+"""The board's HTML. All text from data passes through `escape_text`: names of models are written by strangers."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,8 +19,8 @@ from dashboard.formatting import (
     format_value,
 )
 from dashboard.freshness import Freshness
+from dashboard.markup import Figure, escape_text, render_figures, render_title
 from dashboard.methods import MethodNote
-from dashboard.notices import Notice
 from dashboard.scale import Scale
 from dashboard.theme import DARK, LIGHT
 from pipeline.contracts.arena import RegisteredArena
@@ -37,39 +36,17 @@ def render_heading(registered: RegisteredArena, board: Board, freshness: Freshne
     retired = sum(model.retired for model in models)
     as_of = board.as_of
     figures = [
-        ("Votes", format_count(board.votes), f"{registered.arena.k} models in each", ""),
-        ("Models", format_count(len(board.models)), f"{retired} retired" if retired else "all competing", ""),
-        (
+        Figure("Votes", format_count(board.votes), f"{registered.arena.k} models in each"),
+        Figure("Models", format_count(len(board.models)), f"{retired} retired" if retired else "all competing"),
+        Figure(
             "As of",
-            ABSENT if as_of is None else f"{format_clock(as_of)} <small>UTC</small>",
+            format_clock(as_of),
             "no votes yet" if freshness.vote_age is None else f"{format_day(as_of)}, {format_ago(freshness.vote_age)}",
-            "",
+            unit="" if as_of is None else "UTC",
         ),
-        ("State", freshness.label, freshness.reason, f" kw-{freshness.state}"),
+        Figure("State", freshness.label, freshness.reason, kind=freshness.state),
     ]
-    items = "".join(
-        f'<div class="kw-figure{extra}"><dt>{name}</dt><dd>{value}</dd><dd class="kw-aside">{_text(aside)}</dd></div>'
-        for name, value, aside, extra in figures
-    )
-    return (
-        f'<h1 class="kw-title">{_text(registered.arena.title or registered.arena.id)}</h1>'
-        f'<dl class="kw-figures">{items}</dl>'
-    )
-
-
-def render_notice(notice: Notice) -> str:
-    """Render a notice; a warning is announced by screen readers at once."""
-    role = "alert" if notice.kind == "warning" else "status"
-    command = f"<pre><code>{_text(notice.command)}</code></pre>" if notice.command else ""
-    return (
-        f'<section class="kw-notice kw-notice-{notice.kind}" role="{role}">'
-        f"<h2>{_text(notice.title)}</h2><p>{_text(notice.text)}</p>{command}</section>"
-    )
-
-
-def render_section(title: str, aside: str) -> str:
-    """Render the heading of a section below the board."""
-    return f'<h2 class="kw-section">{_text(title)} <small>{_text(aside)}</small></h2>'
+    return render_title(registered.arena.title or registered.arena.id) + render_figures(figures)
 
 
 def render_more(hidden: int) -> str:
@@ -83,7 +60,7 @@ def render_more(hidden: int) -> str:
 def render_keys(names: Sequence[str]) -> str:
     """Render which line of the trend is whose."""
     items = "".join(
-        f'<li><i style="background:light-dark({light},{dark})"></i>{_text(name)}</li>'
+        f'<li><i style="background:light-dark({light},{dark})"></i>{escape_text(name)}</li>'
         for name, light, dark in zip(names, LIGHT.series, DARK.series, strict=False)
     )
     return f'<ul class="kw-keys">{items}</ul>'
@@ -97,7 +74,7 @@ def render_legend(note: MethodNote, view: BoardView) -> str:
             ' <span class="kw-key"><i class="kw-chain"></i></span>'
             "joins neighbours that cannot be told apart: their rank intervals, in brackets, overlap."
         )
-    return f'<p class="kw-legend">{_text(note.explanation)}{joined}</p>'
+    return f'<p class="kw-legend">{escape_text(note.explanation)}{joined}</p>'
 
 
 def render_board(view: BoardView, rows: Sequence[Row], note: MethodNote) -> str:
@@ -148,12 +125,12 @@ def _render_row(row: Row, following: Row | None, view: BoardView, note: MethodNo
     details = [rating.organization, rating.license, format_plural(rating.votes, "vote")]
     under = " · ".join(detail for detail in details if detail)
     return (
-        f'<tr role="row" data-model="{_text(rating.model)}">'
+        f'<tr role="row" data-model="{escape_text(rating.model)}">'
         f'<td role="cell" class="kw-rank{chain}"><b>{rank}</b> <span>{interval}</span>{said}</td>'
-        f'<th role="rowheader" scope="row" class="kw-name"><span class="kw-clip" title="{_text(rating.model)}">'
-        f'{_render_name(row)}</span>{_render_retired(row)}<small class="kw-sub">{_text(under)}</small></th>'
-        f'<td role="cell" class="kw-organization">{_text(rating.organization or ABSENT)}</td>'
-        f'<td role="cell" class="kw-license">{_text(rating.license or ABSENT)}</td>'
+        f'<th role="rowheader" scope="row" class="kw-name"><span class="kw-clip" title="{escape_text(rating.model)}">'
+        f'{_render_name(row)}</span>{_render_retired(row)}<small class="kw-sub">{escape_text(under)}</small></th>'
+        f'<td role="cell" class="kw-organization">{escape_text(rating.organization or ABSENT)}</td>'
+        f'<td role="cell" class="kw-license">{escape_text(rating.license or ABSENT)}</td>'
         f'<td role="cell" class="kw-number">{format_value(row.drawn.number, note.unit)}</td>'
         f'<td role="cell" class="kw-bar">{_render_bar(row, view.scale, note)}</td>'
         f'<td role="cell" class="kw-votes">{format_count(rating.votes)}</td>'
@@ -164,8 +141,10 @@ def _render_row(row: Row, following: Row | None, view: BoardView, note: MethodNo
 def _render_name(row: Row) -> str:
     url = row.model.url or ""
     if not url.lower().startswith(_LINK_SCHEMES):
-        return _text(row.title)
-    return f'<a href="{_text(url)}" target="_blank" rel="noopener noreferrer nofollow">{_text(row.title)}</a>'
+        return escape_text(row.title)
+    return (
+        f'<a href="{escape_text(url)}" target="_blank" rel="noopener noreferrer nofollow">{escape_text(row.title)}</a>'
+    )
 
 
 def _render_retired(row: Row) -> str:
@@ -204,8 +183,3 @@ def _render_bar(row: Row, scale: Scale, note: MethodNote) -> str:
         parts += f'<i class="kw-{mark}" style="left:{scale.place(drawn.mark):.2f}%"></i>'
     said = "no interval" if interval == ABSENT else interval
     return f'<div class="kw-track" role="img" aria-label="{said}" title="{said}">{parts}</div>'
-
-
-def _text(text: str) -> str:
-    """Escape for elements and attributes; characters that do not print, such as changes of direction, become spaces."""
-    return html.escape("".join(char if char.isprintable() else " " for char in text))

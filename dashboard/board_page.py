@@ -19,12 +19,11 @@ from dashboard.board_html import (
     render_keys,
     render_legend,
     render_more,
-    render_notice,
-    render_section,
 )
 from dashboard.board_view import BoardView, find_rows, list_methods, make_csv_name, view_board, write_csv
 from dashboard.choices import adopt_choice, forget_unknown, unknown_choice, write_choice
 from dashboard.freshness import judge_freshness
+from dashboard.markup import render_notice, render_section
 from dashboard.methods import describe_method
 from dashboard.notices import Notice
 from dashboard.shell import open_source

@@ -30,6 +30,33 @@ def format_plural(count: int, noun: str) -> str:
     return f"{format_count(count)} {noun if count == 1 else noun + 's'}"
 
 
+def format_bytes(count: int) -> str:
+    """Return a size, in steps of a thousand: ``812 B``, ``21.5 kB``, ``3.20 GB``."""
+    if count < 1_000:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        size /= 1_000
+        if size < 999.5 or unit == "TB":
+            break
+    return f"{size:.{2 if size < 9.995 else 1 if size < 99.95 else 0}f} {unit}"
+
+
+def format_seconds(milliseconds: int | None) -> str:
+    """Return a duration to be compared with others: ``0.31``, ``1.2``, ``45``."""
+    if milliseconds is None:
+        return ABSENT
+    seconds = milliseconds / 1_000
+    return f"{seconds:,.{2 if seconds < 1 else 1 if seconds < 10 else 0}f}"
+
+
+def format_rate(rate: float | None) -> str:
+    """Return how many a second: ``0.3``, ``37``, ``291,000``; no more digits than mean anything."""
+    if rate is None or not math.isfinite(rate):
+        return ABSENT
+    return f"{rate:,.1f}" if rate < 10 else f"{float(f'{rate:.3g}'):,.0f}"
+
+
 def format_value(value: float | None, unit: Unit) -> str:
     """Return a rating in its unit; a share of 0.5 is ``50.0 %``."""
     if value is None or not math.isfinite(value):

@@ -76,6 +76,55 @@ def stalled(freshness: Freshness, store: Path) -> Notice:
     )
 
 
+def no_status(store: Path) -> Notice:
+    """A store that no live job has written to: made by a replay, or new."""
+    return Notice(
+        "note",
+        "No job has reported",
+        "This store is there, and no live job has said anything of itself on it so far: it was made by a replay, or "
+        "the job is just starting.",
+        f"kwise pipeline run --from sqlite:events.db --store {store}",
+    )
+
+
+def job_stopped(age: int, store: Path) -> Notice:
+    """The job has let go of the store in order."""
+    return Notice(
+        "note",
+        "Stopped",
+        f"The job ended in order {format_age(age)} ago. Votes wait in the log; nothing is lost. "
+        "Figures are those of its end.",
+        f"kwise pipeline run --from sqlite:events.db --store {store}",
+    )
+
+
+def job_failed(age: int, error: str, store: Path) -> Notice:
+    """The job has given up."""
+    return Notice(
+        "warning",
+        "Ended by an error",
+        f"The job gave up {format_age(age)} ago: {error}. Votes wait in the log; nothing is lost.",
+        f"kwise doctor --store {store}",
+    )
+
+
+def job_silent(age: int, store: Path) -> Notice:
+    """The job neither reports nor has it ended in order."""
+    return Notice(
+        "warning",
+        "No sign of life",
+        f"The job was last seen {format_age(age)} ago. It was killed, or hangs. Start it again: nothing is lost.",
+        f"kwise doctor --store {store}",
+    )
+
+
+def log_out_of_reach(error: str) -> Notice:
+    """The job lives and cannot read."""
+    return Notice(
+        "warning", "The log is out of reach", f"The job tries again until it is back, and loses nothing: {error}"
+    )
+
+
 def rebuilding(label: str) -> Notice:
     """The method's board is rebuilt after a retraction."""
     return Notice(

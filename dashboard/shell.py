@@ -26,7 +26,10 @@ class PageSpec:
     address: str
 
 
-PAGES: Final = (PageSpec("board.py", "Board", "board"),)
+PAGES: Final = (
+    PageSpec("board.py", "Board", "board"),
+    PageSpec("operator.py", "Operations", "operator"),
+)
 """In the order of the menu; the first is what the app opens with. To add a page, add its file and a line here."""
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 from dashboard.notices import Notice, no_arenas, no_store, unreadable_store
 from pipeline.contracts.arena import Registry
 from pipeline.contracts.snapshot import Publication
+from pipeline.contracts.status import Sample
 from pipeline.contracts.store import StoreError
 from pipeline.store.errors import ReaderError
 from pipeline.store.manifest import Heartbeat, Manifest
@@ -38,6 +39,10 @@ class Reader(Protocol):
 
     def heartbeat(self) -> Heartbeat | None:
         """Return the last sign of life of the store's writer."""
+        ...
+
+    def recent(self) -> tuple[Sample, ...]:
+        """Return the figures of the job's last hour."""
         ...
 
     def publication(self, arena: str) -> Publication:
@@ -103,6 +108,8 @@ class Source:
         self._reader: Reader = reader or StoreReader(path)
         self._overview = _Kept(self._read_overview)
         self._publications: dict[str, _Kept[Publication]] = {}
+        self._beat = _Kept(lambda: (self._guard(self._reader.heartbeat),))
+        self._recent = _Kept(lambda: self._guard(self._reader.recent))
 
     def overview(self) -> Overview:
         """Return the arenas that are published; at least one."""
@@ -114,10 +121,18 @@ class Source:
             arena, _Kept(lambda: self._guard(lambda: self._reader.publication(arena)))
         ).get()
 
+    def beat(self) -> Heartbeat | None:
+        """Return the last sign of life of the store's writer; None if there was none ever."""
+        return self._beat.get()[0]
+
     def heartbeat(self) -> int | None:
         """Return when the store's writer last showed that it lives, in ms; None if never."""
-        beat = self._guard(self._reader.heartbeat)
+        beat = self.beat()
         return None if beat is None else beat.time
+
+    def recent(self) -> tuple[Sample, ...]:
+        """Return the figures of the job's last hour, oldest first."""
+        return self._recent.get()
 
     def history(self, arena: str, method: str, models: Sequence[str]) -> pa.Table:
         """Return past boards, `models` only."""

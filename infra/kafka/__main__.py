@@ -11,14 +11,19 @@ from infra.kafka.archive import make_archive
 from infra.kafka.cluster import KafkaCluster
 from infra.kafka.errors import BrokerError
 from infra.kafka.jars import LOCK, fetch_jars, kafka_version, make_lock
+from infra.kafka.properties import BrokerSecurity
+from infra.kafka.security import make_security
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; return the exit code."""
-    asked = _make_parser().parse_args(arguments)
+    parser = _make_parser()
+    asked = parser.parse_args(arguments)
     try:
         if asked.verb == "up":
-            return _run_cluster(asked.folder, asked.nodes, asked.port)
+            if asked.secure and asked.folder is None:
+                parser.error("--secure needs --folder, where logins and certificates are kept")
+            return _run_cluster(asked.folder, asked.nodes, asked.port, secure=asked.secure)
         if asked.verb == "fetch":
             paths = fetch_jars()
             make_archive()
@@ -40,22 +45,36 @@ def _make_parser() -> argparse.ArgumentParser:
     up.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="how many (default: 1)")
     up.add_argument("--port", type=int, default=9092, help="of the first node; the others follow (default: 9092)")
     up.add_argument("--folder", type=Path, help="keeps the records (default: a temporary folder, deleted at the end)")
+    up.add_argument("--secure", action="store_true", help="TLS, logins, access control; logins in FOLDER/security")
     verbs.add_parser("fetch", help="fetch and check the jars, and prepare quick starts")
     verbs.add_parser("lock", help="for maintainers: write kafka.lock anew")
     return parser
 
 
-def _run_cluster(folder: Path | None, nodes: int, port: int) -> int:
+def _run_cluster(folder: Path | None, nodes: int, port: int, *, secure: bool) -> int:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with KafkaCluster(folder, nodes=nodes, ports=range(port, port + nodes)) as cluster:
-        print(f"Kafka {kafka_version()} is ready at {cluster.bootstrap}; Ctrl-C stops it.", flush=True)
-        try:
-            while all(broker.is_running for broker in cluster.brokers):
-                signal.sigtimedwait([], 1.0)
-        except KeyboardInterrupt:
-            return 0
-        ended = [broker for broker in cluster.brokers if not broker.is_running]
-        raise BrokerError(f"node {ended[0].node_id} ended by itself:\n{ended[0].read_log()}")
+    security = _make_security(folder, secure=secure)
+    try:
+        with KafkaCluster(folder, nodes=nodes, ports=range(port, port + nodes), security=security) as cluster:
+            print(f"Kafka {kafka_version()} is ready at {cluster.bootstrap}; Ctrl-C stops it.", flush=True)
+            if security is not None:
+                print(f"Log in as its administrator: export KWISE_KAFKA_FILE={security.admin}", flush=True)
+            cluster.wait_ended()
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+def _make_security(folder: Path | None, *, secure: bool) -> BrokerSecurity | None:
+    """Return how a cluster is guarded; a folder that was guarded once, or was not, stays so."""
+    if folder is None:
+        return None
+    guarded, used = (folder / "security").is_dir(), any(folder.glob("node-*"))
+    if guarded and not secure:
+        raise BrokerError(f"{folder} holds a guarded cluster: start it with --secure.")
+    if secure and used and not guarded:
+        raise BrokerError(f"{folder} holds a cluster without logins: name another folder for one with --secure.")
+    return make_security(folder / "security") if secure else None
 
 
 if __name__ == "__main__":

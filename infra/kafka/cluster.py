@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,8 @@ from typing import Self
 from infra.kafka.errors import BrokerError
 from infra.kafka.node import KafkaBroker, find_free_ports, make_cluster_id
 from infra.kafka.properties import BrokerSecurity
+
+_LOOK_S = 0.5
 
 
 class KafkaCluster:
@@ -83,6 +86,14 @@ class KafkaCluster:
             self.stop()
             raise
         return self
+
+    def wait_ended(self) -> None:
+        """Wait until a node ends by itself, and raise `BrokerError` with the end of its log."""
+        pause = threading.Event()
+        while all(broker.is_running for broker in self.brokers):
+            pause.wait(_LOOK_S)
+        ended = next(broker for broker in self.brokers if not broker.is_running)
+        raise BrokerError(f"Kafka's node {ended.node_id} ended by itself:\n{ended.read_log()}")
 
     def stop(self) -> None:
         """Stop all nodes at once: one after the other, the last would wait for the others' votes."""

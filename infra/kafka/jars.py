@@ -91,8 +91,8 @@ def is_maven_here() -> bool:
     return shutil.which("mvn") is not None
 
 
-def fetch_jars(folder: Path | None = None) -> tuple[Path, ...]:
-    """Return the jars' paths in the lock's order, after fetching those that are missing or damaged.
+def fetch_jars(folder: Path | None = None, lock: Path = LOCK) -> tuple[Path, ...]:
+    """Return the jars' paths in the order of `lock`, after fetching those that are missing or damaged.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def fetch_jars(folder: Path | None = None) -> tuple[Path, ...]:
         Maven is missing or failed, or what it brought has other checksums than the lock.
     """
     folder = folder or jars_folder()
-    jars = read_lock()
+    jars = read_lock(lock)
     paths = tuple(folder / jar.file_name for jar in jars)
     folder.mkdir(parents=True, exist_ok=True)
     with _hold(folder / "fetch.lock"):
@@ -110,7 +110,7 @@ def fetch_jars(folder: Path | None = None) -> tuple[Path, ...]:
                 if bad := _find_wrong(Path(fetched), wrong):
                     listed = ", ".join(jar.coordinates for jar in bad)
                     raise BrokerError(
-                        f"Maven brought other files than {LOCK.name} names: {listed}. Delete them in Maven's local "
+                        f"Maven brought other files than {lock.name} names: {listed}. Delete them in Maven's local "
                         "repository and try again; if that does not help, the repository it asks is not to be trusted."
                     )
                 for jar in wrong:

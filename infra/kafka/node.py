@@ -23,7 +23,7 @@ from typing import Self
 from infra.kafka.errors import BrokerError
 from infra.kafka.jars import fetch_jars
 from infra.kafka.java import Java, find_java, make_command
-from infra.kafka.properties import HOST, BrokerSecurity, make_properties
+from infra.kafka.properties import HOST, MECHANISM, BrokerSecurity, make_properties
 
 READY_LIMIT_S = 90.0  # 2 to 4 s on an idle machine, half a minute on a busy one
 STOP_LIMIT_S = 60.0
@@ -130,6 +130,9 @@ class KafkaBroker:
         """
         if self.is_running:
             return self
+        if not is_port_free(self.port):
+            # Whoever is there would be taken for this node.
+            raise BrokerError(f"Port {self.port} of {HOST} is in use: stop what listens there, or name another port.")
         java, jars = find_java(), fetch_jars()
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self.folder / "server.properties"
@@ -207,12 +210,10 @@ class KafkaBroker:
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def read_log(self, size: int = 3000) -> str:
-        """Return the last `size` bytes of the node's log."""
+    def read_log(self) -> str:
+        """Return the last lines of the node's log, without the stacks of Java's exceptions."""
         path = self.folder / "server.log"
-        if not path.exists():
-            return ""
-        return path.read_bytes()[-size:].decode("utf-8", "replace")
+        return _shorten(path.read_text("utf-8", "replace")) if path.exists() else ""
 
     def __enter__(self) -> Self:
         return self.start()
@@ -224,21 +225,20 @@ class KafkaBroker:
 
     def _format(self, java: Java, jars: tuple[Path, ...], settings: Path) -> None:
         users = [
-            f"--add-scram=SCRAM-SHA-512=[name={name},password={password}]"
+            f"--add-scram={MECHANISM}=[name={name},password={password}]"
             for name, password in self.security.scram_users.items()
         ]
-        cluster_id = self._cluster_id or make_cluster_id()
-        arguments = ["format", f"--cluster-id={cluster_id}", f"--config={settings}", *users]
-        done = subprocess.run(
-            make_command(java, jars, "128m", SHORT_LIVED, "kafka.tools.StorageTool", *arguments),
-            capture_output=True,
-            text=True,
-            timeout=_FORMAT_LIMIT_S,
-            check=False,
-        )
+        arguments = ["format", f"--cluster-id={self._cluster_id or make_cluster_id()}", f"--config={settings}", *users]
+        command = make_command(java, jars, "128m", SHORT_LIVED, "kafka.tools.StorageTool", *arguments)
+        # In a file, because the list of processes would show passwords to everybody.
+        with tempfile.NamedTemporaryFile("w", dir=self.folder, suffix=".arguments") as file:
+            file.writelines(f'"{argument}"\n' for argument in command[1:])
+            file.flush()
+            done = subprocess.run(
+                [command[0], f"@{file.name}"], capture_output=True, text=True, timeout=_FORMAT_LIMIT_S, check=False
+            )
         if done.returncode:
-            told = (done.stderr + done.stdout).strip()[-1500:]
-            raise BrokerError(f"Kafka could not format {self.folder}:\n{told}")
+            raise BrokerError(f"Kafka could not format {self.folder}:\n{_shorten(done.stderr + done.stdout)}")
 
     def _answers(self) -> bool:
         """Whether the port answers a request: it is opened only once the node may serve."""
@@ -252,12 +252,32 @@ class KafkaBroker:
     def _encrypt(self, plain: socket.socket) -> socket.socket:
         if self.security.ca is None:
             return plain
-        return ssl.create_default_context(cafile=self.security.ca).wrap_socket(plain, server_hostname=HOST)
+        context = ssl.create_default_context(cafile=self.security.ca)
+        if self.security.certificate is not None:
+            context.load_cert_chain(self.security.certificate, self.security.key)
+        return context.wrap_socket(plain, server_hostname=HOST)
+
+
+def _shorten(told: str) -> str:
+    """Return the last lines of what Java said, without stacks."""
+    return "\n".join([line for line in told.splitlines() if line and not line.startswith("\t")][-20:])
 
 
 def make_cluster_id() -> str:
     """Return a new cluster id: 16 random bytes in Kafka's alphabet."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").translate({ord("-"): "A", ord("_"): "B"})
+
+
+def is_port_free(port: int) -> bool:
+    """Whether nobody listens at a port of this machine."""
+    with socket.socket() as tried:
+        # Connections to a broker that was just killed linger, and do not keep Java from listening there.
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def find_free_ports(count: int) -> list[int]:
@@ -266,10 +286,6 @@ def find_free_ports(count: int) -> list[int]:
     draw = random.SystemRandom()
     while len(chosen) < count:
         port = draw.choice(_PORTS)
-        with contextlib.suppress(OSError), socket.socket() as taken:
-            # Connections to a broker that was just killed linger, and do not keep Java from listening there.
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            taken.bind((HOST, port))
-            if port not in chosen:
-                chosen.append(port)
+        if port not in chosen and is_port_free(port):
+            chosen.append(port)
     return chosen

@@ -8,6 +8,7 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 CLIENTS, CONTROLLER = "CLIENTS", "CONTROLLER"
+MECHANISM = "SCRAM-SHA-512"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,10 @@ class BrokerSecurity:
         User names and passwords (SCRAM-SHA-512) that are made when a node is formatted.
     ca : path or None
         PEM file of the authority that signed the nodes' certificates, where they have any.
+    certificate, key : path or None
+        PEM files to log in with, where clients need a certificate.
+    admin : path or None
+        File with the login of somebody who may do everything, where there are users.
     """
 
     clients: str = "PLAINTEXT"
@@ -33,6 +38,9 @@ class BrokerSecurity:
     properties: Mapping[str, str] = field(default_factory=dict)
     scram_users: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    admin: Path | None = None
 
 
 def make_properties(

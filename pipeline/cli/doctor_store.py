@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline.cli.doctor import Finding
+from pipeline.cli.doctor_status import check_dead_letters, check_status
 from pipeline.cli.published import open_store
 from pipeline.cli.times import format_age, format_time
 
@@ -24,20 +26,27 @@ _FREE_BYTES: Final = 1 << 30
 
 
 def check_log(url: str) -> Iterator[Finding]:
-    """Look at the event log at `url`: can it be read, has it topics, and how much is in them."""
-    from pipeline.contracts.log import CONTROL, VOTES, LogError
+    """Look at the event log at `url` as the job does before it starts, and at how much is in it."""
+    from pipeline.cli.main import describe_error
+    from pipeline.contracts.log import CONTROL, MATCHUPS, VOTES, LogError
     from pipeline.eventlog import open_log
 
+    topics = (VOTES, CONTROL, MATCHUPS)
+    began = time.monotonic()
     try:
         log = open_log(url)
-        log.preflight((VOTES,))
-        for topic in (VOTES, CONTROL):
+        log.preflight(topics)
+        yield Finding("log", "ok", f"{url} answers within {1000 * (time.monotonic() - began):.0f} ms")
+        for topic in topics:
             ends = log.ends(topic)
             records = sum(ends.values())
             detail = f"{records} records (by offset), partitions: {len(ends)}" if ends else "no such topic"
             yield Finding(f"log: {topic}", "ok" if ends else "note", detail)
-    except (LogError, OSError) as error:
-        yield Finding("log", "bad", f"{url}: {error}", "check the URL; does the log exist, may you read it?")
+    except LogError as error:
+        advice = "wait until it is back, or check address and log-in" if error.retriable else None
+        yield Finding("log", "bad", f"{url}: {error}", advice or "check the URL; does the log exist, may you read it?")
+    except (OSError, ModuleNotFoundError) as error:
+        yield Finding("log", "bad", f"{url}: {describe_error(error) or error}")
 
 
 def check_store(folder: Path, source: str | None, now: int) -> Iterator[Finding]:
@@ -54,8 +63,12 @@ def check_store(folder: Path, source: str | None, now: int) -> Iterator[Finding]
     yield Finding("store", "ok", f"commit {manifest.commit}, arenas: {len(manifest.arenas)}, {newest}")
     job = check_job(folder, reader, now)
     yield job
+    runs = job.status == "ok"
     if source is not None:
-        yield from check_lag(reader, source, runs=job.status == "ok")
+        yield from check_lag(reader, source, runs=runs)
+    heartbeat = reader.heartbeat()
+    if heartbeat is not None and heartbeat.status is not None:
+        yield from check_status(heartbeat.status, runs=runs, now=now)
     yield from check_dead_letters(reader)
     free = shutil.disk_usage(folder).free
     room = f"{free / 2**30:.1f} GiB free"
@@ -94,7 +107,7 @@ def check_lag(reader: StoreReader, url: str, *, runs: bool) -> Iterator[Finding]
         log = open_log(url)
         for topic in (VOTES, CONTROL):
             ends |= log.ends(topic)
-    except (LogError, OSError):
+    except (LogError, OSError, ModuleNotFoundError):
         return  # check_log has said so
     beyond = [f"{each.topic}/{each.partition}" for each, end in ends.items() if read.get(each, 0) > end]
     if beyond:
@@ -107,15 +120,6 @@ def check_lag(reader: StoreReader, url: str, *, runs: bool) -> Iterator[Finding]
         yield Finding("lag", "bad", detail, f"kwise pipeline run --from {url} --store {reader.path}")
     else:
         yield Finding("lag", "ok", detail)
-
-
-def check_dead_letters(reader: StoreReader) -> Iterator[Finding]:
-    """Count the dead letters by reason."""
-    reasons = reader.dead_letters()["reason"].value_counts().to_pylist()
-    if not reasons:
-        yield Finding("dead letters", "ok", "none")
-    for each in sorted(reasons, key=lambda row: (-int(row["counts"]), str(row["values"]))):
-        yield Finding(f"dead letters: {each['values']}", "note", str(each["counts"]))
 
 
 def read_holder(folder: Path) -> LockHolder | None:

@@ -26,7 +26,9 @@ NOUNS: Final[dict[str, tuple[str, str]]] = {
     "replay": ("pipeline.cli.replay", "Rate a finite log again, as fast as it goes."),
     "board": ("pipeline.cli.board", "Leaderboards: now, at a past time, and their history."),
     "matchup": ("pipeline.cli.matchup", "Which models to compare next."),
+    "dead-letters": ("pipeline.cli.dead_letters", "Records that could not be used: list, mend and send again."),
     "voters": ("pipeline.cli.voters", "Take the votes of voters out of the boards, and back in."),
+    "topics": ("pipeline.cli.topics", "Kafka's topics: make and check them, and say who may use them."),
     "dashboard": ("pipeline.cli.dashboard", "Live boards in a browser, and a page to vote on."),
     "doctor": (
         "pipeline.cli.doctor",
@@ -37,10 +39,12 @@ NOUNS: Final[dict[str, tuple[str, str]]] = {
 
 EXTRAS: Final[dict[str, str]] = {
     "kafka": "kafka",
+    "confluent_kafka": "kafka",
     "crc32c": "kafka",
     "lz4": "kafka",
     "zstandard": "kafka",
     "streamlit": "dashboard",
+    "prometheus_client": "metrics",
 }
 """Import name of an optional package -> the extra that installs it."""
 

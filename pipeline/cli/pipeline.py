@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -36,8 +37,9 @@ def command() -> None:
 
 @command.command(
     epilog="""\b
-Example:
-  kwise pipeline run --from sqlite:events.db --store store""",
+Examples:
+  kwise pipeline run --from sqlite:events.db --store store
+  kwise pipeline run --from sqlite:events.db --store store --metrics-port 9464""",
 )
 @from_option
 @store_option
@@ -45,7 +47,26 @@ Example:
 @window_option
 @click.option("--no-proposals", is_flag=True, help="Propose no matchups.")
 @click.option("--seed", type=click.IntRange(min=0), help="Make proposals repeatable; for tests.")
-def run(*, url: str, store: Path, accept_old: bool, window: int, no_proposals: bool, seed: int | None) -> None:
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve Prometheus metrics at /metrics, on 9464 by custom; 0 takes a free port. Default: do not.",
+)
+@click.option(
+    "--metrics-host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address that /metrics listens on."
+)
+def run(
+    *,
+    url: str,
+    store: Path,
+    accept_old: bool,
+    window: int,
+    no_proposals: bool,
+    seed: int | None,
+    metrics_port: int | None,
+    metrics_host: str,
+) -> None:
     """Rate the votes of an event log into a store, live, until SIGINT or SIGTERM.
 
     Commits, and publishes boards, about twice a second. After a crash it goes on from the last commit; nothing is
@@ -58,13 +79,21 @@ def run(*, url: str, store: Path, accept_old: bool, window: int, no_proposals: b
     from pipeline.streaming.replay import check_live
 
     settings = RateSettings(window_capacity=window, accept_old=accept_old, propose=not no_proposals, seed=seed)
-    with stop_on_signals() as stop:
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_on_signals())
+        if metrics_port is not None:  # first: a missing package or a taken port is to be known at once
+            _serve_metrics(stack, store, metrics_host, metrics_port)
         log = open_live_log(url)
-        opened = open_store(store, holder="kwise pipeline run")
-        try:
-            check_live(opened)
-            note(f"rating {url} into {store}, from commit {opened.load().commit}; Ctrl-C stops")
-            run_job(log, opened, settings, owner_key=str(store.resolve()), stop=stop, announce=note)
-            note(f"stopped at commit {opened.load().commit}")
-        finally:
-            opened.close()
+        opened = stack.enter_context(open_store(store, holder="kwise pipeline run"))
+        check_live(opened)
+        note(f"rating {url} into {store}, from commit {opened.load().commit}; Ctrl-C stops")
+        run_job(log, opened, settings, owner_key=str(store.resolve()), stop=stop, announce=note)
+        note(f"stopped at commit {opened.load().commit}")
+
+
+def _serve_metrics(stack: ExitStack, store: Path, host: str, port: int) -> None:
+    from pipeline.store.metrics import serve_metrics
+    from pipeline.store.reader import StoreReader
+
+    taken = stack.enter_context(serve_metrics(StoreReader(store), host, port))
+    note(f"metrics at http://{f'[{host}]' if ':' in host else host}:{taken}/metrics")

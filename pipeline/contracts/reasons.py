@@ -29,6 +29,20 @@ class Reason(StrEnum):
 REASON_CODES: dict[Reason, int] = {reason: code for code, reason in enumerate(Reason, start=1)}
 REASONS_BY_CODE: dict[int, Reason] = {code: reason for reason, code in REASON_CODES.items()}
 
+ADVICE: dict[Reason, str] = {
+    Reason.TOO_LARGE: "over 64 KiB a vote or 1 MiB a record: mend the client",
+    Reason.NOT_JSON: "neither JSON nor a readable Arrow stream: mend the client",
+    Reason.SCHEMA: "a field is missing or of the wrong type: mend the client, or the records",
+    Reason.UNKNOWN_ARENA: "apply the arena's file, then send the records again",
+    Reason.UNKNOWN_MODEL: "add the model to its arena, or rename it in the records, then send them again",
+    Reason.BAD_RANKS: "the ballot makes no sense: mend the client, or the records",
+    Reason.BAD_TIME: "a client's clock is ahead: set it right; send the records again when their time has come",
+    Reason.TOO_OLD: "older than the window remembers: a larger --window, or --accept-old for an import",
+    Reason.BAD_TOKEN: "a token is missing, expired or forged: look who sends them",
+    Reason.ALREADY_VOTED: "a second vote on a matchup: nothing to mend",
+}
+"""What a dead letter's reason means, and what to do about it."""
+
 MAX_VOTE_BYTES = 64 * 1024
 MAX_RECORD_BYTES = 1024 * 1024
 MAX_AHEAD_MS = 5 * 60 * 1000

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.contracts.log import Position, TopicPartition
 from pipeline.contracts.matchup import Matchup
 from pipeline.contracts.snapshot import Publication
+from pipeline.contracts.status import Status
 from pipeline.contracts.vote import RANKS_TYPE
 
 _REPEATED = pa.dictionary(pa.int32(), pa.string())
@@ -146,8 +147,8 @@ class Store(ArchiveSource, Protocol):
         """
         ...
 
-    def heartbeat(self, now: int) -> None:
-        """Note that the job lives: time, commit and positions."""
+    def heartbeat(self, now: int, status: Status | None = None) -> None:
+        """Note that the job lives: time, commit, positions, and what it says of itself (None: as before)."""
         ...
 
     def close(self) -> None:

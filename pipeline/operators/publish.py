@@ -117,6 +117,15 @@ def make_board(page: Page, rated: MethodBoard) -> Board:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a page: published at `at` (ms), or what kept it from being rated."""
+
+    commit: int
+    at: int
+    error: RatingError | None = None
+
+
 class Publisher:
     """Publishes one store's arenas from a thread of its own.
 
@@ -127,16 +136,24 @@ class Publisher:
         Wall clock in ms.
     announce
         Takes one line for people; called in the owner's thread.
+    on_published
+        Takes arena, commit and time (ms) of each board that readers can see; called in the owner's thread.
     """
 
     def __init__(
-        self, store: Store, clock: Callable[[], int], *, announce: Callable[[str], None] = lambda _: None
+        self,
+        store: Store,
+        clock: Callable[[], int],
+        *,
+        announce: Callable[[str], None] = lambda _: None,
+        on_published: Callable[[str, int, int], None] = lambda _arena, _commit, _at: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._announce = announce
+        self._on_published = on_published
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publish")
-        self._running: Future[dict[str, RatingError | None]] | None = None
+        self._running: Future[dict[str, _Outcome]] | None = None
         self._pending: set[str] = set()
         self._unrated: set[str] = set()
         self._last: int | None = None
@@ -180,24 +197,25 @@ class Publisher:
             running, self._running = self._running, None
             self._report(running.result())
 
-    def _report(self, outcomes: dict[str, RatingError | None]) -> None:
-        for arena_id, error in outcomes.items():
-            if error is None:
+    def _report(self, outcomes: dict[str, _Outcome]) -> None:
+        for arena_id, outcome in outcomes.items():
+            if outcome.error is None:
                 self._unrated.discard(arena_id)
+                self._on_published(arena_id, outcome.commit, outcome.at)
             elif arena_id not in self._unrated:
                 self._unrated.add(arena_id)
-                self._announce(f"arena {arena_id} cannot be rated, and its board stays as it is: {error}")
+                self._announce(f"arena {arena_id} cannot be rated, and its board stays as it is: {outcome.error}")
 
-    def _publish(self, pages: list[Page]) -> dict[str, RatingError | None]:
-        """Publish `pages`; return by arena what kept it from being rated, None if nothing did."""
-        outcomes: dict[str, RatingError | None] = {}
+    def _publish(self, pages: list[Page]) -> dict[str, _Outcome]:
+        """Publish `pages`; return by arena what became of it."""
+        outcomes: dict[str, _Outcome] = {}
         for page in pages:
             arena_id = page.registered.arena.id
             try:
                 publication = make_publication(page, self._clock())
             except RatingError as error:
-                outcomes[arena_id] = error
+                outcomes[arena_id] = _Outcome(page.commit, self._clock(), error)
                 continue
             self._store.publish([publication])
-            outcomes[arena_id] = None
+            outcomes[arena_id] = _Outcome(page.commit, self._clock())
         return outcomes

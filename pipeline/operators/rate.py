@@ -78,6 +78,13 @@ class Tally(msgspec.Struct):
     accepted: int = 0
     duplicates: int = 0
     dead: dict[str, int] = {}
+    by_arena: dict[str, int] = {}
+
+    def count_accepted(self, votes: dict[str, int]) -> None:
+        """Count accepted votes by arena."""
+        for arena, count in votes.items():
+            self.accepted += count
+            self.by_arena[arena] = self.by_arena.get(arena, 0) + count
 
     def count_dead(self, reasons: list[str]) -> None:
         """Count dead letters by reason."""
@@ -87,12 +94,16 @@ class Tally(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """One commit that was made: its number, the arenas that changed, and proposals to be written to `matchups`."""
+    """One commit that was made: its number, the arenas that changed, and proposals to be written to `matchups`.
+
+    `rows` are what it archived (`ARCHIVE_SCHEMA`).
+    """
 
     number: int
     log_time: int
     changed: tuple[str, ...]
     outbox: tuple[Matchup, ...]
+    rows: tuple[pa.RecordBatch, ...] = ()
 
 
 class Rate:
@@ -241,8 +252,9 @@ class Rate:
             if accepted.any():
                 kept = votes if accepted.all() else votes.filter(pa.array(accepted))
                 rows = make_archive_rows(kept, self.book.sequence + 1, self.last_commit + 1, topics, partitions)
-                self.tally.accepted += kept.num_rows
-                for arena_id, count in self._apply(rows).items():
+                counted = self._apply(rows)
+                self.tally.count_accepted(counted)
+                for arena_id, count in counted.items():
                     self.book.arenas[arena_id].note_rate(now, count)
                 self._entries.append(judged.window)
                 for arena_id, matchup_id in self._open.take_answered(judged.matchup_keys):
@@ -270,12 +282,8 @@ class Rate:
     def replay_rows(self, rows: pa.RecordBatch, *, stage: bool) -> None:
         """Apply archive rows without judging them; `stage` them unless the store took the files over."""
         with self._whole():
-            self.tally.accepted += rows["event"].null_count
             self._moved = True
-            if stage:
-                self._apply(rows)
-            else:
-                self.book.apply_rows(rows)
+            self.tally.count_accepted(self._apply(rows) if stage else self.book.apply_rows(rows))
 
     def has_uncommitted(self) -> bool:
         """Whether anything happened since the last commit."""
@@ -309,8 +317,9 @@ class Rate:
         self._delivered = []
         self.undelivered |= {matchup.matchup_id: matchup for matchup in proposals}
         self.book.mark_committed()
+        rows = tuple(self._rows)
         self._begin()
-        return Committed(number, self.book.log_time, changed, proposals)
+        return Committed(number, self.book.log_time, changed, proposals, rows)
 
     def settle(self) -> None:
         """Rebuild what a retraction left stale, from the archive and what is not committed yet."""

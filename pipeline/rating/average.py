@@ -57,6 +57,7 @@ from numpy.typing import NDArray
 from pipeline.rating.blas_threads import single_blas_thread
 from pipeline.rating.errors import FitError, StateError
 from pipeline.rating.likelihoods import Likelihood, Shape, predict_differences, tie_share
+from pipeline.rating.mixture import average_gaussians, normalise_log_weights
 from pipeline.rating.mode import Fitting, Start, find_mode, start_fit
 from pipeline.rating.pair_counts import PairCounts, WeightedPairs
 from pipeline.rating.posterior import (
@@ -64,10 +65,8 @@ from pipeline.rating.posterior import (
     Moments,
     PosteriorFit,
     PosteriorSettings,
-    average_gaussians,
     finish_fit,
     fit_moments,
-    normalise_log_weights,
 )
 from pipeline.rating.reference_set import centre_moments
 from pipeline.rating.sorted_pairs import sort_pairs

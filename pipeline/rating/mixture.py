@@ -1,4 +1,4 @@
-"""Averages of fits under several settings, weighted by their evidence."""
+"""Averages of fits under several settings or likelihoods, weighted by their evidence."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.rating.errors import FitError
 
-def normalise_evidence(log_evidences: Sequence[float]) -> list[float]:
-    """Return weights proportional to the evidences, given by their logarithms; they sum to 1."""
-    if not log_evidences:
+
+def normalise_log_weights(log_weights: Sequence[float]) -> list[float]:
+    """Return exp(log weights), normalised to the sum 1."""
+    if not log_weights:
         return []
-    top = max(log_evidences)
-    raw = [math.exp(value - top) for value in log_evidences]
+    top = max(log_weights)
+    raw = [math.exp(value - top) for value in log_weights]
     total = math.fsum(raw)
     return [value / total for value in raw]
 
 
 def average_gaussians(
-    weights: Sequence[float], means: Sequence[NDArray[np.float64]], covariances: Sequence[NDArray[np.float64]]
+    parts: Sequence[tuple[float, NDArray[np.float64], NDArray[np.float64]]], n: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean (n,) and covariance (n, n) of a mixture of Gaussians, the spread between their means included."""
-    mean = np.zeros_like(means[0])
-    covariance = np.zeros_like(covariances[0])
-    for weight, part, spread in zip(weights, means, covariances, strict=True):
-        mean += weight * part
-        covariance += weight * spread
-    for weight, part in zip(weights, means, strict=True):
-        covariance += weight * np.outer(part - mean, part - mean)
+    """Return mean (n,) and covariance (n, n) of a mixture of (weight, mean, covariance); uses the covariances up."""
+    mean, covariance = np.zeros(n), np.zeros((n, n))
+    for weight, part_mean, _ in parts:
+        mean += weight * part_mean
+    for weight, part_mean, part_covariance in parts:
+        np.multiply(part_covariance, weight, out=part_covariance)
+        covariance += part_covariance
+        covariance += weight * np.outer(part_mean - mean, part_mean - mean)
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise FitError("posterior: the averaged moments are not finite")
     return mean, covariance

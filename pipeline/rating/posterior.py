@@ -55,10 +55,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.rating.blas_threads import single_blas_thread
-from pipeline.rating.errors import FitError
 from pipeline.rating.joint_draws import DRAWS, SEED, draw_ranks, rank_values
 from pipeline.rating.likelihoods import POSTERIOR_LIKELIHOOD, Likelihood
 from pipeline.rating.methodology import numerics_fingerprint
+from pipeline.rating.mixture import average_gaussians, normalise_log_weights
 from pipeline.rating.mode import Fitting, Mode, find_mode, start_fit
 from pipeline.rating.pair_counts import PairCounts
 from pipeline.rating.rank_groups import group_models
@@ -296,32 +296,6 @@ def _drop_negligible(mode: Mode, best: float) -> Mode:
     if mode.factor is None or math.exp(mode.log_evidence - best) >= _NEGLIGIBLE_WEIGHT:
         return mode
     return replace(mode, factor=None)
-
-
-def normalise_log_weights(log_weights: Sequence[float]) -> list[float]:
-    """Return exp(log weights), normalised to the sum 1."""
-    if not log_weights:
-        return []
-    top = max(log_weights)
-    raw = [math.exp(value - top) for value in log_weights]
-    total = math.fsum(raw)
-    return [value / total for value in raw]
-
-
-def average_gaussians(
-    parts: Sequence[tuple[float, NDArray[np.float64], NDArray[np.float64]]], n: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean (n,) and covariance (n, n) of a mixture of (weight, mean, covariance); uses the covariances up."""
-    mean, covariance = np.zeros(n), np.zeros((n, n))
-    for weight, part_mean, _ in parts:
-        mean += weight * part_mean
-    for weight, part_mean, part_covariance in parts:
-        np.multiply(part_covariance, weight, out=part_covariance)
-        covariance += part_covariance
-        covariance += weight * np.outer(part_mean - mean, part_mean - mean)
-    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise FitError("posterior: the averaged moments are not finite")
-    return mean, covariance
 
 
 def _average_moments(

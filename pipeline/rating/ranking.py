@@ -57,9 +57,9 @@ from pipeline.contracts.ballot import K_MAX, UNRANKED, Ballots
 from pipeline.rating.blas_threads import single_blas_thread
 from pipeline.rating.count_accumulator import CountAccumulator, check_models
 from pipeline.rating.errors import FitError
+from pipeline.rating.joint_draws import DRAWS, SEED, draw_ranks, rank_values
 from pipeline.rating.methodology import numerics_fingerprint
-from pipeline.rating.mixture import average_gaussians, normalise_evidence
-from pipeline.rating.rank_intervals import DRAWS, SEED, draw_rank_intervals, rank_values
+from pipeline.rating.mixture import average_gaussians, normalise_log_weights
 from pipeline.rating.ranking_kernels import log_random_ballots, sweep_ballots
 from pipeline.rating.reference_set import centre_moments, find_reference
 
@@ -225,14 +225,14 @@ def fit_ranking(
         sites = _fit_scales(ballots, n, settings, start)
         weights = _weigh_sites(sites)
         centred = [centre_moments(at.mean, at.covariance, reference) for at in sites]
-        mean, covariance = average_gaussians(weights, [m for m, _ in centred], [S for _, S in centred])
+        parts = [(weight, m, S) for weight, (m, S) in zip(weights, centred, strict=True)]
+        mean, covariance = average_gaussians(parts, n)
         sd = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
         rank = rank_values(mean)
         rank_low, rank_high = np.ones(n, np.int64), np.full(n, n)
         if settings.rank_draws:
-            rank_low, rank_high = draw_rank_intervals(
-                mean, covariance, rank, draws=settings.rank_draws, seed=settings.rank_seed
-            )
+            drawn = draw_ranks(mean, covariance, draws=settings.rank_draws, seed=settings.rank_seed)
+            rank_low, rank_high = drawn.intervals(rank)
     return RankingFit(
         model_ids=tuple(model_ids),
         mean=mean[position],
@@ -315,7 +315,7 @@ def _fit_scales(
 
 def _weigh_sites(sites: Sequence[RankingSites]) -> list[float]:
     best = max(at.log_evidence for at in sites)
-    return normalise_evidence([at.log_evidence if at.log_evidence > best - _HOPELESS else -math.inf for at in sites])
+    return normalise_log_weights([at.log_evidence if at.log_evidence > best - _HOPELESS else -math.inf for at in sites])
 
 
 def _start_scale(count: int, n: int, scale: float, settings: RankingSettings) -> RankingSites:

@@ -1,4 +1,4 @@
-"""Telling readers: MANIFEST.json and HEARTBEAT.json of a store."""
+"""Telling readers: MANIFEST.json, HEARTBEAT.json and RECENT.json of a store."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from typing import Final
 
 import msgspec
 
+from pipeline.contracts.status import Status
 from pipeline.contracts.store import StoreError
 from pipeline.store.files import replace_file
 from pipeline.store.ledger import Head
 from pipeline.store.manifest import (
     HEARTBEAT_NAME,
     MANIFEST_NAME,
+    FileTotals,
     Heartbeat,
+    Kind,
     Manifest,
     decode_manifest,
     encode_positions,
 )
+from pipeline.store.recent import Recent
 
 _EVERY_MS: Final = 500
 """A manifest costs two flushes and grows with the archive; twice a second is as often as boards are published."""
@@ -38,6 +42,8 @@ class Announcer:
         self._lock = threading.Lock()
         self._version = _read_version(root / MANIFEST_NAME)
         self._told_at: int | None = None
+        self._recent = Recent(root)
+        self._status: Status | None = None
         self.due = True
         """Whether readers do not know all yet."""
 
@@ -60,12 +66,30 @@ class Announcer:
         if self._told_at is None or not 0 <= now - self._told_at < _EVERY_MS:
             self.tell(now)
 
-    def beat(self, head: Head, now: int) -> None:
-        """Write the sign of life. Raises `StoreError`."""
+    def beat(
+        self,
+        head: Head,
+        now: int,
+        files: dict[Kind, FileTotals],
+        status: Status | None = None,
+        *,
+        stopped: bool = False,
+    ) -> None:
+        """Write the sign of life; without a `status`, with the last one. Raises `StoreError`."""
         path = self._root / HEARTBEAT_NAME
-        beat = Heartbeat(time=now, commit=head.number, positions=encode_positions(dict(head.positions)))
+        self._status = status or self._status
+        beat = Heartbeat(
+            time=now,
+            commit=head.number,
+            positions=encode_positions(dict(head.positions)),
+            files=files,
+            status=self._status,
+            stopped=stopped,
+        )
         try:
             replace_file(path, msgspec.json.encode(beat), durable=False)
+            if status is not None:
+                self._recent.note(now, status)
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error}") from error
 

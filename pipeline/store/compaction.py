@@ -20,7 +20,7 @@ from typing import Final
 from pipeline.store.archive_format import GroupWriter, open_file, read_group
 from pipeline.store.dead_letters import merge_dead
 from pipeline.store.files import remove_file, sync_path
-from pipeline.store.manifest import Kind, StoreFile
+from pipeline.store.manifest import FileTotals, Kind, StoreFile
 from pipeline.store.window_segments import merge_window
 
 
@@ -63,21 +63,34 @@ class FileSet:
         self._groups: dict[GroupKey, dict[str, StoreFile]] = {}
         self._keys: dict[str, GroupKey] = {}
         self._changed: set[GroupKey] = set()
+        self._totals: dict[Kind, FileTotals] = dict.fromkeys(POLICIES, FileTotals())
         for file in files:
             self.add(file)
 
     def add(self, file: StoreFile) -> None:
         """Take in a live file."""
+        self.remove(file.path)  # linking an archive names what is there already once more
         key = self._keys[file.path] = (file.kind, file.hour)
         self._groups.setdefault(key, {})[file.path] = file
         self._changed.add(key)
+        self._count(file, 1)
 
     def remove(self, path: str) -> None:
         """Leave out a file that is no longer live. Nothing happens if it is not there."""
         if (key := self._keys.pop(path, None)) is not None:
-            self._groups[key].pop(path)
+            self._count(self._groups[key].pop(path), -1)
             if not self._groups[key]:
                 del self._groups[key]
+
+    def _count(self, file: StoreFile, sign: int) -> None:
+        total = self._totals[file.kind]
+        self._totals[file.kind] = FileTotals(
+            files=total.files + sign, rows=total.rows + sign * file.rows, bytes=total.bytes + sign * file.bytes
+        )
+
+    def totals(self) -> dict[Kind, FileTotals]:
+        """Return how much the live files hold, by kind. Kept, not summed: it is asked for at every sign of life."""
+        return dict(self._totals)
 
     def close_hours(self, before: str, now: str) -> None:
         """Look again at the group of the hour `before`, if `now` is a later one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from pipeline.store.files import sync_path
 from pipeline.store.manifest import StoreFile
 
 DEAD: Final = "dead"
+_BATCH_ROWS: Final = 2_000
 DEAD_SCHEMA: Final = REJECT_SCHEMA.append(pa.field("commit", pa.int64()))
 
 
@@ -34,10 +35,28 @@ def merge_dead(root: Path, sources: Sequence[StoreFile], name: str) -> StoreFile
     return _write(root, name, table, commits=commits, level=1 + max(source.level for source in sources))
 
 
-def read_dead(path: Path) -> pa.Table:
-    """Read one file as `DEAD_SCHEMA`. Raises FileNotFoundError."""
+def read_dead(path: Path, columns: Sequence[str] = DEAD_SCHEMA.names) -> pa.Table:
+    """Read one file as `DEAD_SCHEMA`, or some columns of it. Raises FileNotFoundError."""
     with pq.ParquetFile(path) as file:
-        return file.read(use_threads=False).cast(DEAD_SCHEMA)
+        return file.read(list(columns), use_threads=False).cast(
+            pa.schema([DEAD_SCHEMA.field(each) for each in columns])
+        )
+
+
+def iter_dead(path: Path) -> Iterator[pa.Table]:
+    """Iterate over one file as `DEAD_SCHEMA`, some rows at a time: payloads may be large. Raises FileNotFoundError."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_BATCH_ROWS, use_threads=False):
+            yield pa.Table.from_batches([batch]).cast(DEAD_SCHEMA)
+
+
+def choose_dead(table: pa.Table, reason: str | None, since: int | None) -> pa.Table:
+    """Return the rows with `reason` that were appended from `since` (ms) on; None = any."""
+    if reason is not None:
+        table = table.filter(pc.equal(table["reason"], reason))
+    if since is not None:
+        table = table.filter(pc.greater_equal(table["appended_at"], since))
+    return table
 
 
 def _write(root: Path, name: str, table: pa.Table, *, commits: tuple[int, int], level: int) -> StoreFile:

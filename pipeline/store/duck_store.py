@@ -24,6 +24,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.contracts.snapshot import Publication
+from pipeline.contracts.status import Status
 from pipeline.contracts.store import Commit, StoreError, StoreState
 from pipeline.store import transfer
 from pipeline.store.announcer import Announcer
@@ -299,13 +300,13 @@ class DuckStore:
         else:
             self._announcer.tell_soon(now)
 
-    def heartbeat(self, now: int) -> None:
-        """Note that the job lives: time, commit and positions. Writes a manifest that is still due."""
+    def heartbeat(self, now: int, status: Status | None = None) -> None:
+        """Note that the job lives: time, commit, positions, and what it says. Writes a manifest that is still due."""
         self._require_open()
         self._files.sweep(self._clock())
         if self._announcer.due:
             self._announcer.tell(self._clock())
-        self._announcer.beat(self._head, now)
+        self._announcer.beat(self._head, now, self._files.totals(), status)
 
     def _make_manifest(self, version: int) -> Manifest:
         # Arenas first, because commits go on meanwhile: what is published is never newer than the head told.
@@ -388,7 +389,7 @@ class DuckStore:
         try:
             if self._announcer.due:
                 self._announcer.tell(self._clock())
-            self._announcer.beat(self._head, self._clock())
+            self._announcer.beat(self._head, self._clock(), self._files.totals(), stopped=True)
         finally:
             self._ledger.close()
             self._lock.release()

@@ -12,7 +12,7 @@ from pipeline.store.compaction import POLICIES, FileSet, Merge, Merged, merge_fi
 from pipeline.store.files import remove_file
 from pipeline.store.layout import hour_of
 from pipeline.store.ledger import Change, Head
-from pipeline.store.manifest import Kind, StoreFile
+from pipeline.store.manifest import FileTotals, Kind, StoreFile
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,6 +40,11 @@ class LiveFiles:
         """Return the live files of one kind, oldest first."""
         with self._guard:
             return self._files.of(kind)
+
+    def totals(self) -> dict[Kind, FileTotals]:
+        """Return how much the live files hold, by kind."""
+        with self._guard:
+            return self._files.totals()
 
     def before_horizon(self, horizon: int) -> list[StoreFile]:
         """Return the window segments in which every vote is too old."""

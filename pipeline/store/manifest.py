@@ -9,6 +9,7 @@ import msgspec
 
 from pipeline.contracts.log import Position, TopicPartition
 from pipeline.contracts.snapshot import Publication
+from pipeline.contracts.status import Status
 from pipeline.contracts.store import StoreError
 
 FORMAT: Final = 1
@@ -73,12 +74,27 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     window: tuple[StoreFile, ...]
 
 
+class FileTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """How much the live files of one kind hold."""
+
+    files: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """HEARTBEAT.json: the job lived at `time` (ms) and had committed this much."""
+    """HEARTBEAT.json: the job lived at `time` (ms) and had committed this much.
+
+    `files` are the totals of live files. `status` is what a live job says of itself, None of a replay. `stopped`: the
+    store was let go in order, and nobody writes to it until the next sign of life.
+    """
 
     time: int
     commit: int
     positions: tuple[PositionRow, ...]
+    files: dict[Kind, FileTotals] = {}
+    status: Status | None = None
+    stopped: bool = False
 
 
 class HistoryFile(msgspec.Struct, frozen=True, kw_only=True):

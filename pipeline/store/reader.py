@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,15 +17,15 @@ import duckdb
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.contracts.arena import Registry
 from pipeline.contracts.ids import folder_name
 from pipeline.contracts.log import Position, TopicPartition
 from pipeline.contracts.snapshot import METHODS, Board, ModelRating, Publication
+from pipeline.contracts.status import Sample
 from pipeline.store.archive_format import read_rows
-from pipeline.store.dead_letters import DEAD_SCHEMA, read_dead
+from pipeline.store.dead_letters import DEAD_SCHEMA, choose_dead, iter_dead, read_dead
 from pipeline.store.errors import ReaderError
 from pipeline.store.history import HISTORY_SCHEMA, complete_rows, log_time_of
 from pipeline.store.manifest import (
@@ -40,6 +41,7 @@ from pipeline.store.manifest import (
     decode_positions,
 )
 from pipeline.store.publisher import BOARD
+from pipeline.store.recent import RECENT_NAME, read_recent
 from pipeline.store.window_segments import read_window
 
 T = TypeVar("T")
@@ -89,6 +91,10 @@ class StoreReader:
         except FileNotFoundError:
             self.manifest()  # says so if there is no store at all
             return None
+
+    def recent(self) -> tuple[Sample, ...]:
+        """Return the figures of the job's last hour, oldest first; none if no live job has run here."""
+        return read_recent(self.path / RECENT_NAME)
 
     def registry(self) -> Registry:
         """Return all arenas that are known."""
@@ -269,18 +275,31 @@ class StoreReader:
 
         return self.with_manifest(count)
 
-    def dead_letters(self, limit: int | None = None, reason: str | None = None) -> pa.Table:
-        """Return dead letters (`dead_letters.DEAD_SCHEMA`), oldest first; with `limit` the newest so many."""
+    def count_dead_letters(self) -> dict[str, int]:
+        """Return how many dead letters there are of each reason; their payloads are not read."""
+
+        def read(manifest: Manifest) -> dict[str, int]:
+            counted: Counter[str] = Counter()
+            for file in manifest.dead:
+                for each in read_dead(self.path / file.path, ["reason"])["reason"].value_counts().to_pylist():
+                    counted[each["values"]] += each["counts"]
+            return dict(counted)
+
+        return self.with_manifest(read)
+
+    def dead_letters(self, limit: int | None = None, reason: str | None = None, since: int | None = None) -> pa.Table:
+        """Return dead letters (`dead_letters.DEAD_SCHEMA`), oldest first; with `limit` the newest so many.
+
+        `since` leaves out those that were appended before that time (ms).
+        """
 
         def read(manifest: Manifest) -> pa.Table:
             tables: list[pa.Table] = []
             wanted = limit
-            for file in reversed(manifest.dead):
+            for file in reversed(_dead_since(manifest, since)):
                 if wanted is not None and wanted <= 0:
                     break
-                table = read_dead(self.path / file.path)
-                if reason is not None:
-                    table = table.filter(pc.equal(table["reason"], reason))
+                table = choose_dead(read_dead(self.path / file.path), reason, since)
                 if wanted is not None:
                     table = table.slice(max(0, len(table) - wanted))
                     wanted -= len(table)
@@ -288,6 +307,20 @@ class StoreReader:
             return pa.concat_tables(tables) if tables else DEAD_SCHEMA.empty_table()
 
         return self.with_manifest(read)
+
+    def iter_dead_letters(self, reason: str | None = None, since: int | None = None) -> Iterator[pa.Table]:
+        """Iterate over all dead letters as `dead_letters`, oldest first, without holding them all in memory.
+
+        Ends where the manifest stood at the first row. Raises `ReaderError` if that was too long ago.
+        """
+        for file in _dead_since(self.manifest(), since):
+            try:
+                yield from (choose_dead(table, reason, since) for table in iter_dead(self.path / file.path))
+            except FileNotFoundError as error:
+                raise ReaderError(
+                    f"{file.path} of the store {self.path} was merged into another file meanwhile; try again",
+                    retriable=True,
+                ) from error
 
     def load_window(self) -> Iterator[NDArray[np.void]]:
         """Iterate over the de-duplication window of one commit (`contracts.store.WINDOW_DTYPE`)."""
@@ -297,6 +330,10 @@ class StoreReader:
             return [entries[entries["time"] >= manifest.horizon] for entries in found]
 
         yield from self.with_manifest(read)
+
+
+def _dead_since(manifest: Manifest, since: int | None) -> tuple[StoreFile, ...]:
+    return tuple(file for file in manifest.dead if since is None or file.last_time >= since)
 
 
 def _pick_board(publication: Publication, method: str | None) -> Board:

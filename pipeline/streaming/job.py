@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import apache_beam as beam
@@ -17,6 +18,7 @@ from pipeline.operators.rate import RateSettings
 from pipeline.streaming.embedded_runner import EmbeddedRunner
 from pipeline.streaming.graph import build_graph
 from pipeline.streaming.owner import Backoff, Owner, forget_owner, register_owner, wall_clock
+from pipeline.streaming.watch import Watch
 
 TRIES = 6
 """The job gives up after so many failures in a row without a commit in between."""
@@ -65,22 +67,44 @@ def run_job(
         A retry does not help.
     """
     log.preflight(TOPICS)
+    with closing(Watch(log, clock)) as watch:
 
-    def make_owner() -> Owner:
-        return Owner(
-            log,
-            store,
-            settings,
-            stop=stop,
-            announce=announce,
-            live=live,
-            bundle_polls=bundle_polls,
-            clock=clock,
-        )
+        def make_owner() -> Owner:
+            return Owner(
+                log,
+                store,
+                settings,
+                watch=watch,
+                stop=stop,
+                announce=announce,
+                live=live,
+                bundle_polls=bundle_polls,
+                clock=clock,
+            )
 
+        def run_once() -> Exception | None:
+            return _run_once(make_owner, owner_key, log.row_times)
+
+        try:
+            _run_until_end(run_once, store, watch, stop, announce, clock)
+        except (JobError, LogError, StoreError) as error:
+            with suppress(StoreError):  # what ended the job is what matters
+                store.heartbeat(clock(), watch.note_failure(_describe(error), restarts=False))
+            raise
+
+
+def _run_until_end(
+    run_once: Callable[[], Exception | None],
+    store: Store,
+    watch: Watch,
+    stop: threading.Event,
+    announce: Callable[[str], None],
+    clock: Callable[[], int],
+) -> None:
+    """Run, and run again after what a retry may mend, until a clean end."""
     backoff, failures, last_commit = Backoff(), 0, -1
     while True:
-        failure = _run_once(make_owner, owner_key, log.row_times)
+        failure = run_once()
         if failure is None:
             return
         if isinstance(failure, GapError):
@@ -96,6 +120,7 @@ def run_job(
         if failures == TRIES:
             raise JobError(f"the job failed {failures} times at commit {commit}: {text}") from failure
         announce(f"the job failed ({text}); it starts again from commit {commit} in {backoff.wait_s:.3g} s")
+        store.heartbeat(clock(), watch.note_failure(text, restarts=True))
         if stop.wait(backoff.wait_s):
             raise JobError(f"stopped while waiting to start again after {text}") from failure
 

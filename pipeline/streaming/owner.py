@@ -31,6 +31,7 @@ from pipeline.contracts.store import Store
 from pipeline.operators.ingest import Decoded
 from pipeline.operators.publish import Publisher
 from pipeline.operators.rate import Rate, RateSettings
+from pipeline.streaming.watch import Watch
 
 POLL_RECORDS = 40_000
 """Votes taken from the log at a time: large enough to hide the cost of a call, small enough for the cache."""
@@ -71,6 +72,8 @@ class Owner:
     log, store
         Open; the caller closes the store.
     settings
+    watch
+        Notes what happens, for the status; the caller closes it.
     announce
         Takes one line for people.
     stop
@@ -89,6 +92,7 @@ class Owner:
         store: Store,
         settings: RateSettings,
         *,
+        watch: Watch,
         stop: threading.Event,
         announce: Callable[[str], None],
         live: bool = True,
@@ -102,6 +106,7 @@ class Owner:
         self._log = log
         self._store = store
         self._settings = settings
+        self._watch = watch
         self._announce = announce
         self._live = live
         self._reader: LogReader | None = None
@@ -110,7 +115,7 @@ class Owner:
         self._writer: LogWriter | None = None
         self._keeps_matchups = True
         self._backoff = Backoff()
-        self.publisher = Publisher(store, clock, announce=announce)
+        self.publisher = Publisher(store, clock, announce=announce, on_published=watch.note_published)
         try:
             self.load()
         except BaseException:
@@ -129,6 +134,7 @@ class Owner:
     def load(self) -> None:
         """Take the operator's memory from the store's last commit, and read the log from there."""
         self.rate = Rate(self._store, self._settings, announce=self._announce)
+        self._watch.note_load(self.rate)
         self.publisher.note_changes(tuple(self.rate.book.arenas))
         self._dirty = False
         self._drop_reader()
@@ -170,9 +176,11 @@ class Owner:
                 self._announce(f"the log is out of reach: {error}; trying again until it is back")
                 self._backoff.announced = True
             self._backoff.failed()
+            self._watch.note_log(error)
             return Poll(self.clock())
         if self._backoff.announced:
             self._announce("the log is back")
+            self._watch.note_log(None)
         self._backoff = Backoff()
         return Poll(self.clock(), control, votes)
 
@@ -214,9 +222,14 @@ class Owner:
             self.publisher.note_changes(committed.changed)
             if self._reader is not None:
                 self._reader.note_committed(self.rate.fence.marks)
+            self._watch.note_commit(committed)
         self._deliver()
         self.publisher.offer(self.rate)
-        self._store.heartbeat(now)
+        self._beat()
+
+    def _beat(self) -> None:
+        now = self.clock()
+        self._store.heartbeat(now, self._watch.make_status(self.rate, now))
 
     def _deliver(self) -> None:
         if not self.rate.undelivered:
@@ -245,7 +258,7 @@ class Owner:
         """Publish the last commit."""
         if not self._dirty:
             self.publisher.finish(self.rate)
-            self._store.heartbeat(self.clock())
+            self._beat()
 
     def close(self) -> None:
         """Release reader, writer and publisher."""

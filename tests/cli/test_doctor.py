@@ -7,6 +7,7 @@ import os
 import re
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,10 +17,12 @@ from pipeline.cli.logs import PARTITIONS
 from pipeline.cli.main import kwise
 from pipeline.cli.times import now_ms
 from pipeline.contracts.log import VOTES, Record
+from pipeline.contracts.status import FreshnessStatus, PartitionStatus, WindowStatus
 from pipeline.eventlog import open_log
 from pipeline.store.duck_store import open_store
 from pipeline.store.lock import LOCK_NAME, LockHolder
 from tests.cli.stores import make_store
+from tests.dashboard.made_status import make_status
 
 NO_PROCESS = 2**22 + 1  # above the largest process id of Linux
 
@@ -115,6 +118,89 @@ def test_lag_of_a_store_without_a_job(tmp_path: Path, records: int, code: int, s
     found_code, found = examine("--store", store, "--from", make_log(tmp_path, records))
     assert (found_code, found["log: votes"]["status"]) == (code, "ok")
     assert said in found["lag"]["detail"]
+
+
+def say(folder: Path, **changes: Any) -> dict[str, dict[str, str]]:
+    """Let a job that runs say how it is, and return what the doctor finds."""
+    with open_store(folder, holder="a test") as store:
+        store.heartbeat(now_ms(), make_status(**changes))
+        return examine("--store", folder)[1]
+
+
+def test_a_job_that_keeps_up_is_healthy(tmp_path: Path) -> None:
+    folder = make_store(tmp_path / "store", "pictures")
+    found = say(folder)
+    assert {found[check]["status"] for check in found if check.startswith("job")} == {"ok"}
+    assert found["job: throughput"]["detail"] == "58.3 votes/s over the last minute, 0 records waiting"
+    assert found["job: freshness"]["detail"] == "from append to board p50 0.4 s, p99 0.9 s"
+    assert found["job: window"]["detail"].startswith("208,213 of 20,000,000 votes")
+
+
+def test_what_a_job_says_of_its_troubles_comes_with_advice(tmp_path: Path) -> None:
+    folder = make_store(tmp_path / "store", "pictures")
+    behind = (PartitionStatus(topic="votes", partition=0, position=0, end=1_000_000),)
+    fresh = FreshnessStatus(votes=9, p50_ms=900, p99_ms=2_400, total=9, sum_ms=9, buckets=(0,) * 12)
+    window = WindowStatus(votes=90, limit=100, horizon=now_ms(), bytes=4_000)
+    found = say(
+        folder,
+        lag=behind,
+        freshness=fresh,
+        window=window,
+        dead={"too_old": 7},
+        restarts=2,
+        last_error="a bug",
+        last_error_at=now_ms() - 60_000,
+        log_error="no route",
+    )
+    troubled = {check: row for check, row in found.items() if check.startswith("job: ")}
+    assert {check: row["status"] for check, row in troubled.items()} == {
+        "job: log": "bad",
+        "job: throughput": "note",
+        "job: freshness": "note",
+        "job: failures": "note",
+        "job: window": "note",
+    }
+    assert all(row["advice"] for row in troubled.values())
+    assert "1,000,000 records waiting" in found["job: throughput"]["detail"]
+    assert found["job: failures"]["detail"].startswith("2 restarts since")
+    assert "7 were refused" in found["job: window"]["detail"]
+
+
+def test_a_job_that_is_gone_is_not_asked_how_fast_it_is(tmp_path: Path) -> None:
+    folder = make_store(tmp_path / "store", "pictures")
+    say(folder)
+    found = examine("--store", folder)[1]
+    assert found["job"]["detail"] == "no job runs; the last one stopped cleanly"
+    assert "job: freshness" not in found
+    assert "job: window" in found
+
+
+def test_dead_letters_come_with_advice_and_the_latest_are_counted(tmp_path: Path) -> None:
+    folder = make_store(tmp_path / "store", "pictures", dead=("unknown_model", "schema", "unknown_model"))
+    with open_store(folder, holder="a test") as store:
+        store.heartbeat(now_ms() - 60_000, make_status(dead={"schema": 1}))
+        store.heartbeat(now_ms(), make_status(dead={"schema": 1, "unknown_model": 2}))
+    found = examine("--store", folder)[1]
+    assert (found["dead letters: unknown_model"]["detail"], found["dead letters: schema"]["detail"]) == ("2", "1")
+    assert "add the model to its arena" in found["dead letters: unknown_model"]["advice"]
+    assert found["dead letters: lately"]["detail"].startswith("2 in the 1.0 min")
+
+
+def test_a_log_that_lacks_what_the_job_needs_is_bad(tmp_path: Path) -> None:
+    open_log(f"sqlite:{tmp_path / 'votes.db'}").create_topics({VOTES: 1})
+    code, found = examine("--from", f"sqlite:{tmp_path / 'votes.db'}")
+    assert (code, found["log"]["status"]) == (1, "bad")
+    assert "has no topic control, matchups" in found["log"]["detail"]
+
+
+def test_a_log_whose_client_is_not_installed_says_which_extra_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_url: str) -> None:
+        raise ModuleNotFoundError("No module named 'confluent_kafka'", name="confluent_kafka")
+
+    monkeypatch.setattr("pipeline.eventlog.open_log", fail)
+    code, found = examine("--from", "kafka://127.0.0.1:9092/votes")
+    assert (code, found["log"]["status"]) == (1, "bad")
+    assert "pip install 'kwise-arena[kafka]'" in found["log"]["detail"]
 
 
 def test_missing_store_and_log_are_bad(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from dashboard import notices
-from dashboard.board_html import render_board, render_heading, render_keys, render_legend, render_notice
+from dashboard.board_html import render_board, render_heading, render_keys, render_legend
 from dashboard.board_view import find_rows, view_board
 from dashboard.freshness import judge_freshness
+from dashboard.markup import render_notice
 from dashboard.methods import describe_method
 from pipeline.contracts.arena import Model
 from pipeline.contracts.snapshot import METHODS, Publication

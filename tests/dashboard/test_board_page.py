@@ -188,6 +188,7 @@ class FakeReader:
             raise self.error
         return make_publication(arena)
 
+    recent = StoreReader.recent
     history = StoreReader.history
 
 

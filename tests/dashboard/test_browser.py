@@ -1,9 +1,11 @@
-"""The page in a real browser, on a store that is published to while it is open."""
+"""The pages in a real browser, on a store that is published to while they are open."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,7 +14,8 @@ from dashboard.server import find_free_port, make_address, start_dashboard, stop
 from dashboard.theme import DARK, LIGHT
 from pipeline.contracts.arena import Model
 from pipeline.store.duck_store import DuckStore
-from tests.dashboard.made_store import MODELS, SCRIPT, make_publication, make_store, publish
+from tests.dashboard.made_status import make_status
+from tests.dashboard.made_store import MODELS, SCRIPT, make_publication, make_store, publish, wall_ms
 
 ALL = (*MODELS, Model(id="nasty", name=SCRIPT, organization="<img src=x onerror='window.hacked=1'>"))
 
@@ -87,13 +90,63 @@ def test_table_is_downloaded_and_page_fits_a_phone_in_both_themes(board: Page) -
     text = Path(download.value.path()).read_text("utf-8")
     assert text.startswith("rank,rank_low,rank_high,model,")
     assert len(text.splitlines()) == 1 + len(ALL)
-    board.set_viewport_size({"width": 390, "height": 844})
+    expect_to_fit_a_phone(board)
+
+
+def expect_to_fit_a_phone(page: Page) -> None:
+    """Expect our colours in both themes, and nothing that a phone would have to scroll sideways for."""
+    page.set_viewport_size({"width": 390, "height": 844})
     for scheme, palette in (("light", LIGHT), ("dark", DARK)):
-        board.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        expect(board.locator(".stApp")).to_have_css("background-color", _rgb(palette.background))
-        expect(board.locator(".kw-title")).to_have_css("color", _rgb(palette.text))
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        expect(page.locator(".stApp")).to_have_css("background-color", _rgb(palette.background))
+        expect(page.locator(".kw-title")).to_have_css("color", _rgb(palette.text))
         overflow = "e => Math.max(e.scrollWidth - e.clientWidth, document.documentElement.scrollWidth - innerWidth)"
-        assert board.get_by_test_id("stMain").evaluate(overflow) == 0
+        assert page.get_by_test_id("stMain").evaluate(overflow) == 0
+
+
+def test_operator_page_follows_the_job_through_its_states(board: Page, store: DuckStore, address: str) -> None:
+    status = make_status()
+    store.heartbeat(wall_ms(), status)
+    board.get_by_role("link", name="Operations").click()
+    expect(board).to_have_url(f"{address}/operator")
+    figures = board.locator(".kw-figures")
+    expect(figures).to_contain_text("208,213", timeout=30_000)
+    board.evaluate("window.loaded = 1")
+
+    def say(text: str, **changes: Any) -> None:
+        """Say that the job lives, again and again as jobs do, until the page shows it."""
+        deadline = time.monotonic() + 30
+        while text not in figures.inner_text() + board.locator(".kw-panels").inner_text():
+            assert time.monotonic() < deadline, figures.inner_text()
+            store.heartbeat(wall_ms(), make_status(**changes))
+            board.wait_for_timeout(200)
+
+    say("987,654", accepted=987_654)
+    say("Live")
+    say("not_json", dead={"not_json": 5})
+    say("The log is out of reach", log_error="no route")
+    store.heartbeat(wall_ms() - 600_000, status)
+    expect(figures).to_contain_text("Silent")
+    expect(board.get_by_role("heading", name="No sign of life")).to_be_visible()
+    assert board.evaluate("window.loaded") == 1
+    expect_to_fit_a_phone(board)
+
+
+def test_last_hour_is_drawn_and_downloaded_and_the_page_has_an_address(
+    page: Page, store: DuckStore, address: str
+) -> None:
+    expect.set_options(timeout=20_000)
+    for back in range(6, -1, -1):
+        store.heartbeat(wall_ms() + back - 6_000 * back, make_status(accepted=10_000 - 100 * back))
+    page.goto(f"{address}/operator")
+    expect(page.locator(".kw-title")).to_have_text("Operations", timeout=30_000)
+    expect(page.locator("canvas").first).to_be_visible(timeout=30_000)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as CSV").click()
+    assert download.value.suggested_filename == "operations.csv"
+    text = Path(download.value.path()).read_text("utf-8")
+    assert text.startswith("time,accepted,duplicates,dead,lag,p50_ms,p99_ms")
+    assert len(text.splitlines()) >= 7
 
 
 def _rgb(colour: str) -> str:

@@ -8,12 +8,15 @@ from dashboard.formatting import (
     Unit,
     format_age,
     format_ago,
+    format_bytes,
     format_clock,
     format_count,
     format_day,
     format_interval,
     format_plural,
     format_rank_interval,
+    format_rate,
+    format_seconds,
     format_tick,
     format_value,
 )
@@ -101,3 +104,34 @@ def test_counts_and_plurals() -> None:
 )
 def test_format_tick_has_the_digits_that_its_step_needs(ticks: tuple[float, ...], unit: Unit, texts: list[str]) -> None:
     assert [format_tick(tick, ticks, unit) for tick in ticks] == texts
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_000, "1.00 kB"),
+        (21_470, "21.5 kB"),
+        (123_456, "123 kB"),
+        (999_600, "1.00 MB"),
+        (3_200_000_000, "3.20 GB"),
+        (5 * 10**15, "5000 TB"),
+    ],
+)
+def test_format_bytes_has_three_digits(count: int, text: str) -> None:
+    assert format_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"), [(None, "–"), (0, "0.00"), (312, "0.31"), (1_240, "1.2"), (45_300, "45"), (9e6, "9,000")]
+)
+def test_format_seconds_has_the_digits_that_mean_something(milliseconds: int | None, text: str) -> None:
+    assert format_seconds(milliseconds) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(None, "–"), (0.0, "0.0"), (0.34, "0.3"), (58.3, "58"), (291_234.0, "291,000"), (math.nan, "–")]
+)
+def test_format_rate_has_at_most_three_digits(rate: float | None, text: str) -> None:
+    assert format_rate(rate) == text

@@ -289,13 +289,19 @@ def test_manifest_is_written_twice_a_second_and_never_forgotten(store: DuckStore
     assert reader.manifest().version == 4  # opening and three commits
 
 
-def test_heartbeat_tells_time_commit_and_positions(store: DuckStore) -> None:
-    store.commit(make_commit(1, sequence=0, positions={VOTES: Position(5, 6)}))
+def test_heartbeat_tells_time_commit_positions_and_files(store: DuckStore) -> None:
+    store.commit(make_commit(1, sequence=0, positions={VOTES: Position(5, 6)}, dead=make_dead(3)))
     store.heartbeat(77)
-    assert json.loads((store.path / "HEARTBEAT.json").read_bytes()) == {
+    said = json.loads((store.path / "HEARTBEAT.json").read_bytes())
+    dead = StoreReader(store.path).manifest().dead[0]
+    nothing = {"files": 0, "rows": 0, "bytes": 0}
+    assert said == {
         "time": 77,
         "commit": 1,
         "positions": [["votes", 0, 5, 6]],
+        "files": {"archive": nothing, "dead": {"files": 1, "rows": 3, "bytes": dead.bytes}, "window": nothing},
+        "status": None,
+        "stopped": False,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from pipeline.store.duck_store import DuckStore, open_store
 from pipeline.store.reader import StoreReader
 from pipeline.streaming.elements import ingest_votes
 from pipeline.streaming.job import TRIES, JobError
-from pipeline.streaming.owner import Backoff, Owner
+from pipeline.streaming.owner import Backoff, Owner, wall_clock
+from pipeline.streaming.watch import Watch
 from tests.broken_records import ARENA, MODELS, good_record
 from tests.conftest import wait_until
 from tests.streaming.fakes import VOTES_0, Abort, FakeLog, FakeReader, good_votes, make_haste, run_on
@@ -305,10 +307,12 @@ def test_control_comes_before_the_votes_of_its_poll(folder: Path) -> None:
     run.store.close()
 
 
-def make_owner(log: FakeLog, store: DuckStore, **settings: Any) -> Owner:
-    return Owner(
-        log, store, RateSettings(propose=False), stop=threading.Event(), announce=print, live=False, **settings
-    )
+@contextmanager
+def open_owner(log: FakeLog, folder: Path) -> Iterator[Owner]:
+    with open_store(folder, holder="a test") as store, closing(Watch(log, wall_clock)) as watch:
+        stop, settings = threading.Event(), RateSettings(propose=False)
+        with closing(Owner(log, store, settings, watch=watch, stop=stop, announce=print, live=False)) as owner:
+            yield owner
 
 
 def feed(owner: Owner) -> None:
@@ -319,48 +323,40 @@ def feed(owner: Owner) -> None:
 def test_bundle_that_failed_half_way_is_not_counted(folder: Path) -> None:
     """An engine that does a bundle again, in the same process, finds memory and reader at the last commit."""
     log = FakeLog([*good_votes(20)])
-    with open_store(folder, holder="a test") as store:
-        owner = make_owner(log, store)
-        try:
+    with open_owner(log, folder) as owner:
+        owner.begin_reading()
+        owner.begin_bundle(None)
+        feed(owner)
+        owner.commit()
+        owner.begin_reading()
+        owner.begin_bundle(2)
+        feed(owner)
+        feed(owner)
+        assert owner.rate.book.sequence == 12
+        for _ in range(2):  # no commit: the bundle failed
             owner.begin_reading()
-            owner.begin_bundle(None)
-            feed(owner)
-            owner.commit()
-            owner.begin_reading()
+            assert owner.rate.book.sequence == 4
             owner.begin_bundle(2)
             feed(owner)
-            feed(owner)
-            assert owner.rate.book.sequence == 12
-            for _ in range(2):  # no commit: the bundle failed
-                owner.begin_reading()
-                assert owner.rate.book.sequence == 4
-                owner.begin_bundle(2)
-                feed(owner)
-                assert owner.rate.book.sequence == 8
-            owner.commit()
-            assert store.load().sequence == 8
-            assert owner.rate.book.arenas[ARENA].votes == 8
-        finally:
-            owner.close()
+            assert owner.rate.book.sequence == 8
+        owner.commit()
+        assert owner.rate.store.load().sequence == 8
+        assert owner.rate.book.arenas[ARENA].votes == 8
 
 
 def test_memory_that_disagrees_with_the_engine_is_loaded_again(folder: Path) -> None:
     log = FakeLog([*good_votes(8)])
-    with open_store(folder, holder="a test") as store:
-        owner = make_owner(log, store)
-        try:
-            owner.begin_bundle(None)
-            feed(owner)
-            owner.commit()
-            before = owner.rate
-            owner.begin_bundle(1)
-            assert owner.rate is before
-            owner.commit()
-            owner.begin_bundle(7)
-            assert owner.rate is not before
-            assert owner.rate.book.sequence == 4
-        finally:
-            owner.close()
+    with open_owner(log, folder) as owner:
+        owner.begin_bundle(None)
+        feed(owner)
+        owner.commit()
+        before = owner.rate
+        owner.begin_bundle(1)
+        assert owner.rate is before
+        owner.commit()
+        owner.begin_bundle(7)
+        assert owner.rate is not before
+        assert owner.rate.book.sequence == 4
 
 
 def test_proposals_are_written_after_their_commit_and_kept_while_they_cannot_be(folder: Path) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from pipeline.contracts.log import LogError, LogUnavailable, TopicPartition
+from pipeline.eventlog.kafka.listener import examine_listener
 from pipeline.eventlog.kafka.settings import KafkaSettings
 
 try:
     import confluent_kafka
-    from confluent_kafka.admin import AdminClient, OffsetSpec
+    from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
 except ImportError as error:
     raise LogError("Kafka needs packages that are not installed: pip install 'kwise-arena[kafka]'") from error
 
@@ -70,14 +71,17 @@ def explain(settings: KafkaSettings, error: confluent_kafka.KafkaError, topic: s
         )
     if code in _DENIED:
         who = settings.username or "a client without a login"
-        return LogError(f"{settings.url}: {who} may not use {name}: {text}. Have an administrator grant it.")
+        what = f"use {name}" if topic else "do this"
+        return LogError(f"{settings.url}: {who} may not {what}: {text}. Have an administrator grant it.")
+    if code == _Error.SECURITY_DISABLED:
+        return LogError(f"{settings.url}: the brokers have no authorizer, so that everybody may do everything already.")
     if code in _NO_TOPIC:
         return LogError(f"{settings.url} has no topic {name}: wrong server? Else: kwise topics create {settings.url}")
     if code in _TOO_LARGE:
         return LogError(f"{settings.url}: a record is larger than {name} takes: {text}. Send smaller envelopes.")
     if code in _LOST:
         return LogError(f"{settings.url}, {name}: {text}: the log lost records that were not read yet.")
-    return LogUnavailable(f"{settings.url}: {text}")
+    return examine_listener(settings) or LogUnavailable(f"{settings.url}: {text}")
 
 
 def client_options(settings: KafkaSettings, complaints: Complaints) -> dict[str, Any]:
@@ -100,15 +104,28 @@ class Administrator:
         self._complaints = Complaints()
         self.client = AdminClient(client_options(settings, self._complaints))
 
+    def describe_topic(self, topic: str) -> TopicDescription | None:
+        """Return what the brokers know of `topic`; None if there is none.
+
+        The request for metadata, which would do as well, makes a topic that is missing where brokers are set up so.
+        """
+        name = self._settings.topic_name(topic)
+
+        def describe() -> TopicDescription | None:
+            asked = confluent_kafka.TopicCollection([name])
+            try:
+                return self.client.describe_topics(asked, request_timeout=ANSWER_SECONDS)[name].result()
+            except confluent_kafka.KafkaException as error:
+                if error.args[0].code() in _NO_TOPIC:
+                    return None
+                raise
+
+        return self.ask(topic, describe)
+
     def partitions(self, topic: str) -> list[TopicPartition]:
         """Return the partitions of `topic`; none if there is no such topic."""
-        name = self._settings.topic_name(topic)
-        entry = self.ask(topic, lambda: self.client.list_topics(name, timeout=ANSWER_SECONDS)).topics[name]
-        if entry.error is not None:
-            if entry.error.code() in _NO_TOPIC:
-                return []
-            raise explain(self._settings, entry.error, topic)
-        return [TopicPartition(topic, partition) for partition in sorted(entry.partitions)]
+        found = self.describe_topic(topic)
+        return [] if found is None else [TopicPartition(topic, part) for part in sorted(p.id for p in found.partitions)]
 
     def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the first offset that each partition still has."""
@@ -120,12 +137,25 @@ class Administrator:
 
     def topic_id(self, topic: str) -> str:
         """Return the identity of `topic`: another one once it was deleted and created again."""
-        asked = confluent_kafka.TopicCollection([name := self._settings.topic_name(topic)])
+        found = self.describe_topic(topic)
+        if found is None:
+            raise explain(self._settings, _Error(_Error.UNKNOWN_TOPIC_OR_PART), topic)
+        return str(found.topic_id)
 
-        def describe() -> str:
-            return str(self.client.describe_topics(asked, request_timeout=ANSWER_SECONDS)[name].result().topic_id)
+    def change(self, topic: str | None, what: str, items: list[Any], already: int | None = None) -> bool:
+        """Call the client's method `what` on `items`; False if the error `already` says that somebody else did it."""
 
-        return self.ask(topic, describe)
+        def call() -> bool:
+            for future in getattr(self.client, what)(items, request_timeout=ANSWER_SECONDS).values():
+                try:
+                    future.result()
+                except confluent_kafka.KafkaException as error:
+                    if error.args[0].code() != already:
+                        raise
+                    return False
+            return True
+
+        return self.ask(topic, call)
 
     def _offsets(self, partitions: Iterable[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
         asked = {

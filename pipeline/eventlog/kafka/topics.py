@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
@@ -85,10 +85,13 @@ def create_topics(settings: KafkaSettings, partitions: Mapping[str, int] = PARTI
     return _create_missing(Administrator(settings), settings, partitions)
 
 
-def apply_topics(settings: KafkaSettings, partitions: Mapping[str, int] = PARTITIONS) -> list[TopicChange]:
+def apply_topics(
+    settings: KafkaSettings, partitions: Mapping[str, int] = PARTITIONS, *, grow: bool = True
+) -> list[TopicChange]:
     """Make topics what they should be: create them, add partitions up to `partitions`, mend their settings.
 
-    Partitions are never taken away, and the number of copies of a topic that exists stays as it is.
+    Partitions are never taken away, and the number of copies of a topic that exists stays as it is. Without `grow`,
+    so does the number of its partitions.
 
     Raises
     ------
@@ -103,10 +106,10 @@ def apply_topics(settings: KafkaSettings, partitions: Mapping[str, int] = PARTIT
         if topic in made:
             changes.append(TopicChange(name, "created"))
             continue
-        found = _describe(administrator, topic, name)
+        found = administrator.describe_topic(topic)
         assert found is not None
         done = []
-        if count > len(found.partitions):
+        if grow and count > len(found.partitions):
             _add_partitions(administrator, topic, name, count)
             done.append(f"partitions {len(found.partitions)} -> {count}")
         wrong = list(_find_wrong_settings(_read_settings(administrator, topic, name), _copies(found)))
@@ -129,7 +132,7 @@ def check_topics(settings: KafkaSettings, partitions: Mapping[str, int] = PARTIT
     findings = []
     for topic in partitions:
         name = settings.topic_name(topic)
-        found = _describe(administrator, topic, name)
+        found = administrator.describe_topic(topic)
         if found is None:
             advice = f"kwise topics create {settings.url}"
             findings.append(TopicFinding(name, "bad", "there is no such topic", advice))
@@ -193,7 +196,7 @@ def _copies(found: TopicDescription) -> int:
 
 def _create_missing(administrator: Administrator, settings: KafkaSettings, partitions: Mapping[str, int]) -> list[str]:
     names = {topic: settings.topic_name(topic) for topic in partitions}
-    missing = [topic for topic, name in names.items() if _describe(administrator, topic, name) is None]
+    missing = [topic for topic, name in names.items() if administrator.describe_topic(topic) is None]
     if not missing:
         return []
     copies = min(COPIES, _count_brokers(administrator))
@@ -201,25 +204,27 @@ def _create_missing(administrator: Administrator, settings: KafkaSettings, parti
     made = []
     for topic in missing:
         new = NewTopic(names[topic], partitions[topic], copies, config=config)
-        if _do(administrator, topic, "create_topics", [new], already=KafkaError.TOPIC_ALREADY_EXISTS):
+        if administrator.change(topic, "create_topics", [new], already=KafkaError.TOPIC_ALREADY_EXISTS):
             made.append(topic)
     for topic in missing:
-        _await_leaders(administrator, topic, names[topic])
+        _await_leaders(administrator, topic)
     return made
 
 
-def _await_leaders(administrator: Administrator, topic: str, name: str) -> None:
+def _await_leaders(administrator: Administrator, topic: str) -> None:
     """Wait until the brokers know the leaders of a topic that was just made."""
     deadline = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < deadline:
-        found = _describe(administrator, topic, name)
+        found = administrator.describe_topic(topic)
         if found is not None and all(part.leader is not None for part in found.partitions):
             return
         administrator.client.poll(0.05)
 
 
 def _add_partitions(administrator: Administrator, topic: str, name: str, count: int) -> None:
-    _do(administrator, topic, "create_partitions", [NewPartitions(name, count)], already=KafkaError.INVALID_PARTITIONS)
+    administrator.change(
+        topic, "create_partitions", [NewPartitions(name, count)], already=KafkaError.INVALID_PARTITIONS
+    )
 
 
 def _set(administrator: Administrator, topic: str, name: str, values: Mapping[str, str]) -> None:
@@ -227,38 +232,7 @@ def _set(administrator: Administrator, topic: str, name: str, values: Mapping[st
         return
     entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in values.items()]
     resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
-    _do(administrator, topic, "incremental_alter_configs", [resource])
-
-
-def _do(administrator: Administrator, topic: str, what: str, items: list[Any], already: int | None = None) -> bool:
-    """Call one of the client's methods on `items`; False if the error `already` says that somebody else did it."""
-
-    def call() -> bool:
-        for future in getattr(administrator.client, what)(items, request_timeout=ANSWER_SECONDS).values():
-            try:
-                future.result()
-            except KafkaException as error:
-                if error.args[0].code() != already:
-                    raise
-                return False
-        return True
-
-    return administrator.ask(topic, call)
-
-
-def _describe(administrator: Administrator, topic: str, name: str) -> TopicDescription | None:
-    """Return what the brokers know of a topic, None if there is none. Asking must not create it."""
-
-    def describe() -> TopicDescription | None:
-        asked = TopicCollection([name])
-        try:
-            return administrator.client.describe_topics(asked, request_timeout=ANSWER_SECONDS)[name].result()
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                return None
-            raise
-
-    return administrator.ask(topic, describe)
+    administrator.change(topic, "incremental_alter_configs", [resource])
 
 
 def _read_settings(administrator: Administrator, topic: str, name: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import confluent_kafka
 from confluent_kafka import KafkaError, Message
 
 from pipeline.contracts.log import LogError, LogUnavailable, Record
-from pipeline.eventlog.kafka.client import Complaints, client_options, explain
+from pipeline.eventlog.kafka.client import ANSWER_SECONDS, Complaints, client_options, explain
 from pipeline.eventlog.kafka.settings import KafkaSettings
 
 PATIENCE_SECONDS = 120.0
@@ -60,15 +61,29 @@ class KafkaWriter:
                 headers = dict(record.headers) if record.headers else None
                 while not self._produce(name, record, headers, note, topic):
                     self._producer.poll(0.05)  # the queue is full: wait until some are delivered
-            left = self._producer.flush(self._patience_s + 5)
+            left = self._flush()
         if failures:
             raise self._explain(failures[0], topic)
         if left:
             raise LogUnavailable(f"{self._settings.url}: {left} records were not acknowledged in time")
+        self._complaints.login = None
 
     def close(self) -> None:
         """Leave the brokers. Idempotent; `append` has flushed already."""
         self._producer = None
+
+    def _flush(self) -> int:
+        """Wait until everything is delivered or has failed; return how many records are left.
+
+        For a login that fails it waits `ANSWER_SECONDS` only: brokers that just came up may not know their users yet.
+        """
+        begin = time.monotonic()
+        while (left := self._producer.flush(0.5)) and (waited := time.monotonic() - begin) < self._patience_s + 5:
+            if self._complaints.login is not None and waited > ANSWER_SECONDS:
+                self._producer.purge()
+                self._producer.flush(1)
+                raise explain(self._settings, self._complaints.login)
+        return int(left)
 
     def _produce(self, name: str, record: Record, headers: object, note: object, topic: str) -> bool:
         """Hand a record to the producer; return whether there was room."""
