@@ -157,7 +157,10 @@ class EventLog(Protocol):
         ...
 
     def merged_reader(self, positions: Mapping[TopicPartition, Position], *, until: int | None = None) -> MergedReader:
-        """Open a finite reader that merges votes and control by append time (raw replay)."""
+        """Open a finite reader that merges votes and control by append time (raw replay).
+
+        Records whose own append time is after `until` (ms) are passed over.
+        """
         ...
 
     def writer(self, *, patience_s: float | None = None) -> LogWriter:
@@ -175,8 +178,8 @@ class EventLog(Protocol):
 class MergedReader(Protocol):
     """Reads a finite log in the one order that does not depend on how it was spread over partitions.
 
-    The order is (append time, control before votes, topic, partition, offset); append times are made
-    non-decreasing within a partition by their running maximum.
+    The order is (append time, control before votes, topic, partition, offset), in which the running maximum of a
+    partition stands for the append time. Batches state each record's own append time, as those of a `LogReader` do.
     """
 
     def polls(self, max_records: int) -> Iterator[Poll]:

@@ -117,11 +117,6 @@ class ParquetSlices:
                 first += len(rows)
 
 
-def with_append_times(rows: pa.RecordBatch, times: NDArray[np.int64]) -> pa.RecordBatch:
-    """Return `rows` with `times` as their column `appended_at`."""
-    return rows.set_column(rows.schema.get_field_index(APPENDED_AT), APPENDED_AT, pa.array(times, pa.int64()))
-
-
 def _with_append_times(rows: pa.RecordBatch) -> pa.RecordBatch:
     """Give `rows` an int64 column `appended_at` without nulls."""
     times = pa.array(np.zeros(len(rows), np.int64))

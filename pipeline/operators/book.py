@@ -17,7 +17,7 @@ from pipeline.operators.archive_rows import Repeated, cut_blocks, read_votes, sp
 from pipeline.operators.arena_state import ArenaState
 from pipeline.operators.entrants import Entrants, find_entrants, rows_by_word, take_ballots
 from pipeline.operators.registry import LiveRegistry
-from pipeline.operators.retractions import EVERYWHERE, Retractions
+from pipeline.operators.retractions import Retractions
 
 
 class Book:
@@ -111,9 +111,8 @@ class Book:
             self._to_rebuild |= {event.arena} if event.arena else set(self.arenas)
 
     def leave_out(self, voters: Iterable[str], event_from: int | None, event_until: int | None) -> None:
-        """Leave votes out of all boards from the start, as if retracted: a replay that asks "what if"."""
-        if names := set(voters):
-            self.retractions.voters.setdefault(EVERYWHERE, set()).update(names)
+        """Leave votes out of all boards from the start, whatever is restored: a replay that asks "what if"."""
+        self.retractions.left_out = set(voters)
         self.retractions.event_from = event_from
         self.retractions.event_until = event_until
         self.retractions_changed = True

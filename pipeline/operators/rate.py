@@ -118,6 +118,11 @@ class Rate:
         Takes one line for people, such as the name of a model that registered itself.
     archive
         Where earlier votes are read for a rebuild after a retraction; None = `store`.
+
+    Attributes
+    ----------
+    keeps_positions : bool
+        Whether commits say where the log was read to. A replay that passes records over must not.
     """
 
     def __init__(
@@ -158,6 +163,7 @@ class Rate:
             policy = registry.arenas[arena_id].arena.settings.policy
             if self.settings.propose and policy not in POLICIES:
                 announce(f"arena {arena_id} has no proposals: its matchmaking policy {policy} is unknown here")
+        self.keeps_positions = True
         self._torn = False
         self._begin()
 
@@ -370,7 +376,7 @@ class Rate:
             number=number,
             log_time=book.log_time,
             sequence=book.sequence,
-            positions=dict(self.fence.marks),
+            positions=dict(self.fence.marks) if self.keeps_positions else {},
             dead=pa.concat_tables(self._dead) if self._dead else None,
             window=np.concatenate([np.zeros(0, WINDOW_DTYPE), *self._entries]),
             horizon=self.window.horizon,

@@ -17,17 +17,23 @@ EVERYWHERE = "*"
 class Retractions(msgspec.Struct):
     """What is retracted, by scope: an arena id, or `EVERYWHERE`. Changed in place by events.
 
-    A replay that looks at a stretch of the voters' time only (`event_from` <= time <= `event_until`, ms) leaves the
-    other votes out in the same way.
+    A replay that asks "what if" leaves votes out in the same way: those of some voters (`left_out`), and those outside
+    a stretch of the voters' time (`event_from` <= time <= `event_until`, ms). No event changes what it leaves out.
     """
 
     voters: dict[str, set[str]] = {}
     matchups: dict[str, set[str]] = {}
+    left_out: set[str] = set()
     event_from: int | None = None
     event_until: int | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.voters or self.matchups) or self.event_from is not None or self.event_until is not None
+        return bool(self.voters or self.matchups) or self.is_filtered
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether a replay left votes out that no event retracted."""
+        return bool(self.left_out) or self.event_from is not None or self.event_until is not None
 
     def apply(self, event: ControlEvent) -> bool:
         """Apply a `voters.*` or `matchups.*` event; return whether anything changed.
@@ -61,6 +67,8 @@ class Retractions(msgspec.Struct):
                 if scope != EVERYWHERE and found.any():
                     found &= _among(rows["arena"].cast(pa.string()), {scope})
                 hit |= found
+        if self.left_out:
+            hit |= _among(rows["voter"], self.left_out)
         times = rows["time"].to_numpy()
         if self.event_from is not None:
             hit |= times < self.event_from

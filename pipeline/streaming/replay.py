@@ -47,7 +47,8 @@ class ReplayFilter:
     Attributes
     ----------
     until : int or None
-        Only records appended up to this time, ms.
+        Only records appended up to this time, ms, each by its own append time. The new store then does not know
+        where the log was read to: a later record may lie before an earlier one.
     event_from, event_until : int or None
         Only votes with the voter's time within these bounds, ms; the others are archived and not counted.
     without_voters : tuple of str
@@ -247,6 +248,7 @@ def _start(
         raise StoreError(
             f"the store already has {rate.last_commit} commits; replay into a new folder, or delete it first"
         )
+    rate.keeps_positions = chosen.until is None
     if chosen.leaves_out:
         rate.book.leave_out(chosen.without_voters, chosen.event_from, chosen.event_until)
     return rate, Publisher(store, wall_clock, announce=announce)

@@ -19,6 +19,7 @@ from pipeline.contracts.log import ARROW_STREAM, CONTENT_TYPE, VOTES, EventLog, 
 from pipeline.contracts.snapshot import Board
 from pipeline.contracts.store import StoreError
 from pipeline.contracts.vote import Vote
+from pipeline.eventlog import open_log
 from pipeline.operators.publish import copy_page, make_publication
 from pipeline.operators.rate import Rate, RateSettings
 from pipeline.store.duck_store import open_store
@@ -351,10 +352,38 @@ def test_replay_until_a_time_is_the_board_of_that_time_and_cannot_go_on_live(tmp
         assert [(model.model, model.mean, model.sd) for model in now.models] == [
             (model.model, model.mean, model.sd) for model in past.models
         ]
-    with open_store(tmp_path / "archived", holder="a test") as store, pytest.raises(StoreError, match="--until"):
-        check_live(store)
     call("replay", "--from", log.url, "--store", tmp_path / "raw", "--until", str(until))
     assert numbers_of(tmp_path / "raw") == numbers_of(tmp_path / "archived")
+    for name in ("archived", "raw"):
+        with open_store(tmp_path / name, holder="a test") as store, pytest.raises(StoreError, match="--until"):
+            check_live(store)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_replay_of_a_file_whose_append_times_go_back_equals_live(tmp_path: Path, kind: str) -> None:
+    """The second vote comes from the future of its append time; its neighbour's late one must not make it good."""
+    file = tmp_path / f"votes.{kind}"
+    votes = [json.loads(value) for value in next(PICTURES.batches(6)).values]
+    for vote, (later, late) in zip(
+        votes, [(0, 0), (0, 3_600_000), (600_000, 10), (0, 20), (0, 7_200_000)], strict=False
+    ):
+        vote |= {"time": START + later, "appended_at": START + late}
+    append(open_log(str(file)), VOTES, [Record(json.dumps(vote).encode()) for vote in votes[:5]])
+    log = open_log(str(file))
+    run_to_end(log, tmp_path / "live")
+    call("replay", "--from", file, "--store", tmp_path / "raw")
+    assert list(archive_times(tmp_path / "raw")) == list(archive_times(tmp_path / "live")) != []
+    assert dead_letters(tmp_path / "raw") == dead_letters(tmp_path / "live")
+    assert [reason for reason, _ in dead_letters(tmp_path / "raw")] == ["bad_time"]
+    for name, url in (("r", file), ("a", tmp_path / "live" / "archive")):
+        call("replay", "--from", url, "--store", tmp_path / name, "--until", str(START + 3_600_000))
+    assert list(archive_times(tmp_path / "r")) == list(archive_times(tmp_path / "a"))
+    assert len(archived_votes(tmp_path / "r")) == len(archived_votes(tmp_path / "raw")) - 1
+
+
+def archive_times(folder: Path) -> Iterator[tuple[str, int]]:
+    for batch in StoreReader(folder).read_archive():
+        yield from zip(batch["vote_id"].to_pylist(), batch["appended_at"].to_pylist(), strict=True)
 
 
 def test_replay_of_a_store_that_goes_on_meanwhile_takes_over_all_of_it(tmp_path: Path) -> None:

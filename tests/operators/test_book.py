@@ -198,6 +198,18 @@ def test_votes_left_out_by_time_or_voter_are_not_counted() -> None:
     assert pages_of(book) == pages_of(without)
 
 
+def test_voters_left_out_stay_out_whatever_is_restored() -> None:
+    events: list[Any] = [{"type": f"voters.{verb}", "voters": ["v2"]} for verb in ("retract", "restore")]
+    book, without = new_book(), new_book()
+    book.leave_out(["v2"], None, None)
+    rows = make_rows([*VARIED, *events])
+    book.apply_rows(rows)
+    book.settle([rows])
+    without.apply_rows(make_rows([item for item in VARIED if not isinstance(item, Vote) or item.voter != "v2"]))
+    assert pages_of(book) == pages_of(without)
+    assert book.retractions.is_filtered
+
+
 def test_a_rebuild_ignores_rows_beyond_what_was_applied() -> None:
     rows = make_rows([*arena_events(), *(make_vote(number) for number in range(10)), *RETRACTED[:1], make_vote(11)])
     book, plain = new_book(), new_book()
