@@ -55,6 +55,8 @@ _WHY: Final = {
     _IN_SYNC: "acknowledged votes may be on one broker only",
 }
 
+_TOO_MANY: Final = "nothing can be written while a broker is down"
+
 
 @dataclass(frozen=True, slots=True)
 class TopicChange:
@@ -152,7 +154,8 @@ def _find_faults(
 ) -> Iterator[TopicFinding]:
     copies = _copies(found)
     for key, value, wanted in _find_wrong_settings(values, copies):
-        detail = f"{key} is {value}, not {wanted}: {_WHY[key]}"
+        why = _TOO_MANY if key == _IN_SYNC and int(value) > int(wanted) else _WHY[key]
+        detail = f"{key} is {value}, not {wanted}: {why}"
         yield TopicFinding(name, "bad", detail, f"kwise topics create {url}")
     if copies < (wanted_copies := min(COPIES, brokers)):
         yield TopicFinding(
