@@ -179,15 +179,19 @@ class Administrator:
 
         return self.ask(next(iter(asked.values())).topic, list_offsets)
 
-    def ask(self, topic: str | None, request: Callable[[], T]) -> T:
-        """Make a request, again while the brokers elect a leader, which takes a moment after a topic was made."""
+    def ask(self, topic: str | None, request: Callable[[], T], *, known: bool = False) -> T:
+        """Make a request, again while the brokers elect a leader, which takes a moment after a topic was made.
+
+        `known`: some broker knows the topic; others that do not yet are asked again, too.
+        """
+        again = _ELECTING | _NO_TOPIC if known else _ELECTING
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             try:
                 return request()
             except confluent_kafka.KafkaException as error:
                 reason = error.args[0]
-            if reason.code() not in _ELECTING or time.monotonic() > deadline:
+            if reason.code() not in again or time.monotonic() > deadline:
                 self.client.poll(0)  # delivers what the background threads said
                 raise explain(self._settings, self._complaints.pick(reason), topic)
             self.client.poll(0.1)

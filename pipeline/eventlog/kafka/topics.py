@@ -254,7 +254,7 @@ def _read_settings(administrator: Administrator, topic: str, name: str) -> dict[
         found = administrator.client.describe_configs([resource], request_timeout=ANSWER_SECONDS)[resource].result()
         return {key: entry.value for key, entry in found.items()}
 
-    return administrator.ask(topic, read)
+    return administrator.ask(topic, read, known=True)
 
 
 def _count_brokers(administrator: Administrator) -> int:
