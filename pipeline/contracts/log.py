@@ -174,6 +174,14 @@ class EventLog(Protocol):
         """Next offset of each partition of `topic`: the lag's upper end."""
         ...
 
+    def identities(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, str]:
+        """Tell of `partitions`, from which something was read, which ones they are.
+
+        Another text once a partition was made anew, or its number names another file. Left out: unknown.
+        Raises as `LogReader.poll` does.
+        """
+        ...
+
 
 class MergedReader(Protocol):
     """Reads a finite log in the one order that does not depend on how it was spread over partitions.

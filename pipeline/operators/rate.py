@@ -11,7 +11,7 @@ archive feeds the same rows to the same code (`Book`), which is why it ends in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -34,7 +34,7 @@ from pipeline.operators.archive_rows import make_archive_rows
 from pipeline.operators.arena_state import ArenaState, StoredArena
 from pipeline.operators.book import Book
 from pipeline.operators.events import read_event
-from pipeline.operators.fence import Fence
+from pipeline.operators.fence import Fence, decode_identities, encode_identities
 from pipeline.operators.ingest import Decoded
 from pipeline.operators.judge import ACCEPTED, judge_votes, make_dead_letters
 from pipeline.operators.open_matchups import OpenMatchups
@@ -123,6 +123,8 @@ class Rate:
     ----------
     keeps_positions : bool
         Whether commits say where the log was read to. A replay that passes records over must not.
+    identities : dict
+        Which partitions were read (`EventLog.identities`), as committed with the positions.
     """
 
     def __init__(
@@ -164,6 +166,7 @@ class Rate:
             if self.settings.propose and policy not in POLICIES:
                 announce(f"arena {arena_id} has no proposals: its matchmaking policy {policy} is unknown here")
         self.keeps_positions = True
+        self.identities = decode_identities(state.get("log", b"[]"))
         self._torn = False
         self._begin()
 
@@ -173,6 +176,7 @@ class Rate:
         self._dead: list[pa.Table] = []
         self._entries: list[NDArray[np.void]] = []
         self._moved = False
+        self._identified = False
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -291,6 +295,11 @@ class Rate:
             self._moved = True
             self.tally.count_accepted(self._apply(rows) if stage else self.book.apply_rows(rows))
 
+    def note_identities(self, found: Mapping[TopicPartition, str]) -> None:
+        """Note which partitions the positions belong to; the next commit says so."""
+        self.identities |= found
+        self._identified |= bool(found)
+
     def has_uncommitted(self) -> bool:
         """Whether anything happened since the last commit."""
         book = self.book
@@ -362,6 +371,8 @@ class Rate:
             state["retractions"] = msgspec.msgpack.encode(book.retractions)
         if self._moved:
             state["tally"] = msgspec.msgpack.encode(self.tally)
+        if self._identified:
+            state["log"] = encode_identities(self.identities)
         if self.window.limit != self._stored_limit:
             state["window"] = msgspec.msgpack.encode({"limit": self.window.limit})
         deltas, replaced = {}, {}

@@ -47,6 +47,7 @@ GRACE_MS: Final = 600_000
 """Superseded files are deleted this much later: a reader that has just read a manifest still finds them."""
 
 _REGISTRY: Final = "registry"
+_LOG_READ: Final = "log"
 _LOG = logging.getLogger(__name__)
 
 
@@ -106,6 +107,7 @@ class DuckStore:
         self._files = LiveFiles(self.path, known, self._executor, self._grace)
         self._guard = threading.Lock()  # head, files and registry belong together in a manifest
         self._registry = self._ledger.state_blob(_REGISTRY) or b"null"
+        self._log_read = self._ledger.state_blob(_LOG_READ) or b"[]"
         self._count_sizes = self._ledger.count_sizes()
         self._publisher = Publisher(self.path, self._executor, self._grace)
         self._publisher.remove_leftovers()
@@ -265,6 +267,7 @@ class DuckStore:
             self._files.accept(change, self._head, merged)
             self._head = change.head
             self._registry = change.state.get(_REGISTRY, self._registry) or b"null"
+            self._log_read = change.state.get(_LOG_READ, self._log_read)
         for blob in change.counts:
             sizes = self._count_sizes.setdefault(blob.arena, [])
             sizes[:] = [] if blob.whole else [each for each in sizes if each[1] or not blob.folded]
@@ -323,6 +326,7 @@ class DuckStore:
                 positions=encode_positions(dict(head.positions)),
                 arenas=arenas,
                 registry=msgspec.Raw(self._registry),
+                log=msgspec.Raw(self._log_read),
                 archive=self._files.of("archive"),
                 dead=self._files.of("dead"),
                 window=self._files.of("window"),
@@ -347,9 +351,9 @@ class DuckStore:
     def adopt(self, source: StoreReader, *, sequence: int | None = None) -> None:
         """End an archive replay: go on from the log where `source` stands, with its de-duplication window.
 
-        Takes over positions, horizon, window and dead letters in one commit; this store's own window and dead
-        letters are replaced. `sequence` is what the replay has read to: with it, a source that has archived
-        more since is refused, because its positions would lead past those votes. Raises `StoreError`.
+        Takes over positions, which log they are of, horizon, window and dead letters in one commit; this store's own
+        window and dead letters are replaced. `sequence` is what the replay has read to: with it, a source that
+        has archived more since is refused, because its positions would lead past those votes. Raises `StoreError`.
         """
         self._require_open()
         taken = transfer.link_state(self.path, source, sequence)
@@ -362,7 +366,8 @@ class DuckStore:
             positions=taken.positions,
             created=self._clock(),
         )
-        self._apply(Change(head=head, files=taken.files, superseded=[file.path for file in own]))
+        state = {_LOG_READ: bytes(taken.manifest.log)}
+        self._apply(Change(head=head, state=state, files=taken.files, superseded=[file.path for file in own]))
 
     def _apply(self, change: Change) -> None:
         try:

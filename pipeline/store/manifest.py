@@ -57,7 +57,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """MANIFEST.json of a store: one commit, and the files that hold it. `version` rises with every writing.
 
     Archive files may hold rows with a higher sequence than `sequence`: they are not part of this commit.
-    `registry` is JSON of `contracts.arena.Registry`, or null.
+    `registry` is JSON of `contracts.arena.Registry`, or null; `log` says which partitions `positions` belong to, as the
+    operator stored it.
     """
 
     format: int
@@ -69,6 +70,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     positions: tuple[PositionRow, ...]
     arenas: dict[str, PublishedArena]
     registry: msgspec.Raw
+    log: msgspec.Raw = msgspec.Raw(b"[]")
     archive: tuple[StoreFile, ...]
     dead: tuple[StoreFile, ...]
     window: tuple[StoreFile, ...]

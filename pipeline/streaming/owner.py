@@ -31,6 +31,7 @@ from pipeline.contracts.store import Store
 from pipeline.operators.ingest import Decoded
 from pipeline.operators.publish import Publisher
 from pipeline.operators.rate import Rate, RateSettings
+from pipeline.streaming.known_log import KnownLog
 from pipeline.streaming.watch import Watch
 
 POLL_RECORDS = 40_000
@@ -135,6 +136,7 @@ class Owner:
         """Take the operator's memory from the store's last commit, and read the log from there."""
         self.rate = Rate(self._store, self._settings, announce=self._announce)
         self._watch.note_load(self.rate)
+        self._known = KnownLog(self._log, self.rate)
         self.publisher.note_changes(tuple(self.rate.book.arenas))
         self._dirty = False
         self._drop_reader()
@@ -164,6 +166,7 @@ class Owner:
             return Poll(self.clock())
         try:
             if self._reader is None:
+                self._known.check()
                 self._reader = self._log.reader(self.rate.fence.marks, live=self._live)
             votes = self._take_ahead() or self._reader.poll(VOTES, POLL_RECORDS, timeout)
             # Read after the votes and put before them: an event appended before a vote is in force for it.
@@ -215,6 +218,7 @@ class Owner:
 
     def commit(self) -> None:
         """Commit the bundle, write its proposals to the log, and have the boards published."""
+        self._known.note()
         now = self.clock()
         committed = self.rate.commit(now)
         self._dirty = False

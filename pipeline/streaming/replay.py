@@ -26,6 +26,7 @@ from pipeline.operators.rate import Rate, RateSettings
 from pipeline.store.duck_store import DuckStore
 from pipeline.store.reader import StoreReader
 from pipeline.streaming.elements import ingest_votes
+from pipeline.streaming.known_log import KnownLog
 from pipeline.streaming.owner import wall_clock
 from pipeline.streaming.read_ahead import read_ahead
 
@@ -121,7 +122,7 @@ def replay_log(
     """
     rate, publisher = _start(store, settings, chosen, announce)
     row_times = log.row_times
-    pace, commits = _Pace(), 0
+    pace, commits, known = _Pace(), 0, KnownLog(log, rate)
     reader = log.merged_reader({}, until=chosen.until)
     polls = ((poll, ingest_votes(poll.votes, row_times=row_times)) for poll in reader.polls(_POLL_RECORDS))
     try:
@@ -131,7 +132,9 @@ def replay_log(
                 progress(decoded.votes.num_rows)
                 pace.add(len(poll.control) + decoded.votes.num_rows + decoded.rejects.num_rows)
                 if pace.is_due():
+                    known.note()
                     commits += _commit(rate, publisher)
+        known.note()
         commits += _commit(rate, publisher)
         publisher.finish(rate)
         store.heartbeat(wall_clock())
