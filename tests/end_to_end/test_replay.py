@@ -22,6 +22,7 @@ from pipeline.contracts.vote import Vote
 from pipeline.eventlog import open_log
 from pipeline.operators.publish import copy_page, make_publication
 from pipeline.operators.rate import Rate, RateSettings
+from pipeline.rating.average import AverageState
 from pipeline.store.duck_store import open_store
 from pipeline.store.reader import StoreReader
 from pipeline.streaming import graph, replay
@@ -259,6 +260,8 @@ def test_replays_equal_live_and_go_on_from_it(
     for number, state in seen.items():
         assert state == live.states[number], f"commit {number}"
     assert done.sequence == live.states[max(live.states)]["sequence"]
+    averages = {state["arenas"]["pictures"]["average"] for state in seen.values() if "pictures" in state["arenas"]}
+    assert max(AverageState.from_bytes(average).blocks for average in averages) >= 2
     assert boards_of(rebuilt, ALL) == boards_of(live.folder, ALL)
     assert archived_votes(rebuilt) == archived_votes(live.folder)
     assert dead_letters(rebuilt) == dead_letters(live.folder)
