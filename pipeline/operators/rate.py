@@ -38,7 +38,13 @@ from pipeline.operators.fence import Fence, decode_identities, encode_identities
 from pipeline.operators.ingest import Decoded
 from pipeline.operators.judge import ACCEPTED, judge_votes, make_dead_letters
 from pipeline.operators.open_matchups import OpenMatchups
-from pipeline.operators.proposals import expire_matchups, top_up
+from pipeline.operators.proposals import (
+    Proposer,
+    expire_matchups,
+    make_proposals,
+    open_proposals,
+    request_proposals,
+)
 from pipeline.operators.registry import LiveRegistry
 from pipeline.operators.retractions import Retractions
 from pipeline.operators.window import DEFAULT_CAPACITY, DedupWindow
@@ -118,6 +124,9 @@ class Rate:
         Takes one line for people, such as the name of a model that registered itself.
     archive
         Where earlier votes are read for a rebuild after a retraction; None = `store`.
+    proposer
+        Makes proposals beside ingestion, for one of the next commits; None = each commit makes its own, so that they
+        are a function of its state.
 
     Attributes
     ----------
@@ -134,11 +143,13 @@ class Rate:
         *,
         announce: Callable[[str], None] = lambda _: None,
         archive: ArchiveSource | None = None,
+        proposer: Proposer | None = None,
     ) -> None:
         self.store = store
         self.settings = settings or RateSettings()
         self._announce = announce
         self._archive = archive or store
+        self._proposer = proposer
         loaded = store.load()
         state = loaded.state
         self.last_commit = loaded.commit
@@ -352,7 +363,14 @@ class Rate:
         for arena_id, state in self.book.arenas.items():
             live = self.book.registry.arenas[arena_id]
             self._open.remove(arena_id, [matchup.matchup_id for matchup in expire_matchups(state, now)])
-            new = top_up(live, state, now=now, commit=number, seed=self.settings.seed)
+            made = [] if self._proposer is None else self._proposer.take(arena_id)
+            new = open_proposals(live, state, made)
+            if self._proposer is None or self._proposer.is_free(arena_id):
+                request = request_proposals(live, state, now=now, commit=number, seed=self.settings.seed)
+                if request is not None and self._proposer is not None:
+                    self._proposer.ask(request)
+                elif request is not None:
+                    new += open_proposals(live, state, make_proposals(request))
             self._open.add(arena_id, [matchup.matchup_id for matchup in new])
             proposals.extend(new)
         return tuple(proposals)

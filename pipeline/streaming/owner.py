@@ -29,6 +29,7 @@ from pipeline.contracts.log import (
 from pipeline.contracts.matchup import encode_matchup
 from pipeline.contracts.store import Store
 from pipeline.operators.ingest import Decoded
+from pipeline.operators.proposals import Proposer
 from pipeline.operators.publish import Publisher
 from pipeline.operators.rate import Rate, RateSettings
 from pipeline.streaming.known_log import KnownLog
@@ -117,10 +118,12 @@ class Owner:
         self._keeps_matchups = True
         self._backoff = Backoff()
         self.publisher = Publisher(store, clock, announce=announce, on_published=watch.note_published)
+        # With a seed, and over a finite log, proposals are made at each commit: a function of its state, not of time.
+        self._proposer = Proposer() if live and settings.propose and settings.seed is None else None
         try:
             self.load()
         except BaseException:
-            self.publisher.close()
+            self._close_threads()
             raise
 
     @contextmanager
@@ -134,7 +137,7 @@ class Owner:
 
     def load(self) -> None:
         """Take the operator's memory from the store's last commit, and read the log from there."""
-        self.rate = Rate(self._store, self._settings, announce=self._announce)
+        self.rate = Rate(self._store, self._settings, announce=self._announce, proposer=self._proposer)
         self._watch.note_load(self.rate)
         self._known = KnownLog(self._log, self.rate)
         self.publisher.note_changes(tuple(self.rate.book.arenas))
@@ -265,12 +268,17 @@ class Owner:
             self._beat()
 
     def close(self) -> None:
-        """Release reader, writer and publisher."""
-        self.publisher.close()
+        """Release reader, writer, publisher and proposer."""
+        self._close_threads()
         self._drop_reader()
         self._ahead_thread.shutdown()
         if self._writer is not None:
             self._writer.close()
+
+    def _close_threads(self) -> None:
+        self.publisher.close()
+        if self._proposer is not None:
+            self._proposer.close()
 
 
 _OWNERS: dict[str, Owner] = {}
