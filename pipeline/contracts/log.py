@@ -20,6 +20,9 @@ MATCHUPS = "matchups"
 CONTENT_TYPE = "content-type"
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 
+MAX_APPEND_TIME = 253_402_300_799_999
+"""The last ms of the year 9999. In files, what is later or before 1970 is no append time: see `eventlog.jsonl`."""
+
 
 class TopicPartition(NamedTuple):
     """One partition of one topic."""

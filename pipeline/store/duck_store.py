@@ -292,7 +292,7 @@ class DuckStore:
         """Publish arenas with their count tables; one that is older than what is published is left out.
 
         At the commit that is published already, only a board that is newer (a fit or rebuild has ended) is
-        news. Raises `StoreError`.
+        news. Raises `PublishError` if an arena's files cannot be written.
         """
         self._require_open()
         now = self._clock()

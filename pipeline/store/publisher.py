@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from pipeline.contracts.ids import folder_name
 from pipeline.contracts.snapshot import Board, Publication
-from pipeline.contracts.store import StoreError
+from pipeline.contracts.store import PublishError
 from pipeline.store.files import make_folder, remove_file, replace_file, sync_path
 from pipeline.store.history import make_rows, merge_segments, plan_segments, write_segment
 from pipeline.store.manifest import (
@@ -87,7 +87,7 @@ class Publisher:
         }
 
     def publish(self, publications: Sequence[tuple[Publication, pa.Table]], now: int) -> None:
-        """Publish what is newer than what is there. Raises `StoreError`; each arena is old or new then."""
+        """Publish what is newer than what is there. Raises `PublishError`; each arena is old or new then."""
         with self._lock:
             for publication, counts in publications:
                 folder = self._folders.get(publication.arena)
@@ -96,7 +96,7 @@ class Publisher:
                 try:
                     self._publish_arena(folder, publication, counts, now)
                 except OSError as error:
-                    raise StoreError(f"cannot publish {publication.arena} in {folder.path}: {error}") from error
+                    raise PublishError(f"cannot publish {publication.arena} in {folder.path}: {error}") from error
                 self._folders[publication.arena] = folder
 
     def _publish_arena(self, folder: _ArenaFolder, publication: Publication, counts: pa.Table, now: int) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.contracts.log import ARROW_STREAM, LogBatch, LogError, Position
+from pipeline.contracts.log import ARROW_STREAM, MAX_APPEND_TIME, LogBatch, LogError, Position
 from pipeline.eventlog import parquet_file
 from pipeline.eventlog.file_log import FileLog
 
@@ -71,6 +71,14 @@ def test_append_times_are_the_column_else_the_votes_own(tmp_path: Path) -> None:
     write_votes(path, [1, 2, 3, 4], [7, None, 9, None])
     (batch,) = read_all(FileLog(str(path)).reader({}, live=False))
     assert [row["appended_at"] for row in rows_of(batch)] == [7, 2, 9, 4]
+    assert batch.appended_at.tolist() == [9]
+
+
+def test_append_times_that_no_log_has_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "votes.parquet"
+    write_votes(path, [1, 2, 3, 4], [9 * 10**18, -1, 9, MAX_APPEND_TIME + 1])
+    (batch,) = read_all(FileLog(str(path)).reader({}, live=False))
+    assert [row["appended_at"] for row in rows_of(batch)] == [1, 2, 9, 4]
     assert batch.appended_at.tolist() == [9]
 
 
