@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline.contracts.ballot import Ballots
 from pipeline.contracts.control import ControlEvent, decode_control
+from pipeline.contracts.vote_filter import VoteFilter
 from pipeline.operators.archive_rows import Repeated, cut_blocks, read_votes, split_events
 from pipeline.operators.arena_state import ArenaState
 from pipeline.operators.entrants import Entrants, find_entrants, rows_by_word, take_ballots
@@ -110,11 +111,9 @@ class Book:
             self.retractions_changed = True
             self._to_rebuild |= {event.arena} if event.arena else set(self.arenas)
 
-    def leave_out(self, voters: Iterable[str], event_from: int | None, event_until: int | None) -> None:
+    def leave_out(self, chosen: VoteFilter) -> None:
         """Leave votes out of all boards from the start, whatever is restored: a replay that asks "what if"."""
-        self.retractions.left_out = set(voters)
-        self.retractions.event_from = event_from
-        self.retractions.event_until = event_until
+        self.retractions.leave_out(chosen)
         self.retractions_changed = True
 
     def needs_settling(self) -> bool:

@@ -387,6 +387,7 @@ class Rate:
             state["registry"] = msgspec.json.encode(book.registry.freeze())
         if book.retractions_changed:
             state["retractions"] = msgspec.msgpack.encode(book.retractions)
+            state["filter"] = msgspec.json.encode(book.retractions.filter)
         if self._moved:
             state["tally"] = msgspec.msgpack.encode(self.tally)
         if self._identified:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.contracts.control import ControlEvent
+from pipeline.contracts.vote_filter import VoteFilter
 
 EVERYWHERE = "*"
 """Scope of an event without an arena: no arena id looks like this."""
@@ -28,12 +29,18 @@ class Retractions(msgspec.Struct):
     event_until: int | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.voters or self.matchups) or self.is_filtered
+        return bool(self.voters or self.matchups or self.filter)
 
     @property
-    def is_filtered(self) -> bool:
-        """Whether a replay left votes out that no event retracted."""
-        return bool(self.left_out) or self.event_from is not None or self.event_until is not None
+    def filter(self) -> VoteFilter:
+        """What is left out though no event retracted it."""
+        return VoteFilter(voters=tuple(sorted(self.left_out)), event_from=self.event_from, event_until=self.event_until)
+
+    def leave_out(self, chosen: VoteFilter) -> None:
+        """Leave votes out, whatever is restored."""
+        self.left_out = set(chosen.voters)
+        self.event_from = chosen.event_from
+        self.event_until = chosen.event_until
 
     def apply(self, event: ControlEvent) -> bool:
         """Apply a `voters.*` or `matchups.*` event; return whether anything changed.

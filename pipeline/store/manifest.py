@@ -58,7 +58,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     Archive files may hold rows with a higher sequence than `sequence`: they are not part of this commit.
     `registry` is JSON of `contracts.arena.Registry`, or null; `log` says which partitions `positions` belong to, as the
-    operator stored it.
+    operator stored it; `filter` is JSON of `contracts.vote_filter.VoteFilter`.
     """
 
     format: int
@@ -71,6 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     arenas: dict[str, PublishedArena]
     registry: msgspec.Raw
     log: msgspec.Raw = msgspec.Raw(b"[]")
+    filter: msgspec.Raw = msgspec.Raw(b"{}")
     archive: tuple[StoreFile, ...]
     dead: tuple[StoreFile, ...]
     window: tuple[StoreFile, ...]

@@ -15,14 +15,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.contracts.log import EventLog
 from pipeline.contracts.store import StoreError
+from pipeline.contracts.vote_filter import VoteFilter
 from pipeline.operators.publish import Publisher
 from pipeline.operators.rate import Rate, RateSettings
+from pipeline.operators.retractions import Retractions
 from pipeline.store.duck_store import DuckStore
 from pipeline.store.reader import StoreReader
 from pipeline.streaming.elements import ingest_votes
@@ -62,9 +65,9 @@ class ReplayFilter:
     without_voters: tuple[str, ...] = ()
 
     @property
-    def leaves_out(self) -> bool:
-        """Whether votes are archived and not counted."""
-        return bool(self.without_voters) or self.event_from is not None or self.event_until is not None
+    def votes(self) -> VoteFilter:
+        """Which votes are archived and not counted."""
+        return VoteFilter(voters=self.without_voters, event_from=self.event_from, event_until=self.event_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,18 @@ class Replayed:
 
 
 def check_live(store: DuckStore) -> None:
-    """Refuse a store that cannot go on live: one made by a replay that stopped early holds no log positions."""
+    """Refuse a store that cannot go on live, or would answer "what if": made by a replay that passed votes over."""
     loaded = store.load()
     if loaded.sequence and not loaded.positions:
         raise StoreError(
             "this store was made by a replay with --until, so it does not know where the log was read to; "
             "replay the whole archive into a new store to go on live"
+        )
+    if "retractions" in loaded.state and msgspec.msgpack.decode(loaded.state["retractions"], type=Retractions).filter:
+        raise StoreError(
+            "this store was made by a replay that left votes out (--event-from, --event-until or --without-voter), and "
+            "would go on leaving them out; replay the log, or the store that it was made from, without these options "
+            "into a new store to go on live"
         )
 
 
@@ -156,6 +165,7 @@ def replay_archive(
 ) -> Replayed:
     """Rate the archive of `source` into `store`, which must be new.
 
+    Votes that do not count in `source`, because it was made by a replay that left them out, do not count here either.
     Without `until` the archive's files are taken over as they are, and with them log positions and de-duplication
     window. With it the rows are written again, and the new store cannot go on live.
 
@@ -171,7 +181,7 @@ def replay_archive(
     """
     settings = settings or RateSettings(propose=False)
     linked = chosen.until is None
-    rate, publisher = _start(store, settings, chosen, announce, archive=source if linked else None)
+    rate, publisher = _start(store, settings, chosen, announce, source)
     pace, commits = _Pace(), 0
 
     def commit(number: int) -> None:
@@ -244,16 +254,17 @@ def _start(
     settings: RateSettings,
     chosen: ReplayFilter,
     announce: Callable[[str], None],
-    archive: StoreReader | None = None,
+    source: StoreReader | None = None,
 ) -> tuple[Rate, Publisher]:
-    rate = Rate(store, settings, announce=announce, archive=archive)
+    linked = source is not None and chosen.until is None
+    rate = Rate(store, settings, announce=announce, archive=source if linked else None)
     if rate.last_commit:
         raise StoreError(
             f"the store already has {rate.last_commit} commits; replay into a new folder, or delete it first"
         )
     rate.keeps_positions = chosen.until is None
-    if chosen.leaves_out:
-        rate.book.leave_out(chosen.without_voters, chosen.event_from, chosen.event_until)
+    if left_out := chosen.votes.narrow(VoteFilter() if source is None else source.filter()):
+        rate.book.leave_out(left_out)
     return rate, Publisher(store, wall_clock, announce=announce)
 
 

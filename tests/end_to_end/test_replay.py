@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.contracts.envelope import encode_envelope
@@ -382,6 +383,36 @@ def test_replay_of_a_file_whose_append_times_go_back_equals_live(tmp_path: Path,
         call("replay", "--from", url, "--store", tmp_path / name, "--until", str(START + 3_600_000))
     assert list(archive_times(tmp_path / "r")) == list(archive_times(tmp_path / "a"))
     assert len(archived_votes(tmp_path / "r")) == len(archived_votes(tmp_path / "raw")) - 1
+
+
+def test_a_store_that_leaves_votes_out_says_so_wherever_it_is_taken_from(tmp_path: Path) -> None:
+    file, filtered = tmp_path / "votes.jsonl", tmp_path / "filtered"
+    votes = [json.loads(value) for value in next(PICTURES.batches(60)).values[:40]]
+    votes = [vote | {"time": START + number} for number, vote in enumerate(votes) if "time" in vote]
+    append(open_log(str(file)), VOTES, [Record(json.dumps(vote).encode()) for vote in votes])
+    stretch = ("--event-from", str(START + 10), "--event-until", str(START + 19))
+    call("replay", "--from", file, "--store", filtered, *stretch)
+    counted = StoreReader(filtered).board("pictures").votes
+    assert 0 < counted <= 10 < len(archived_votes(filtered))
+    said = call("replay", "--from", filtered / "archive", "--store", tmp_path / "again").stderr
+    assert "leaves votes out" in said
+    assert numbers_of(tmp_path / "again") == numbers_of(filtered)
+    call("replay", "--from", filtered / "archive", "--store", tmp_path / "less", "--event-from", str(START + 15))
+    assert StoreReader(tmp_path / "less").board("pictures").votes < counted
+    call("votes", "export", "--store", tmp_path / "again", "--to", tmp_path / "votes.parquet")
+    assert pq.read_metadata(tmp_path / "votes.parquet").num_rows == counted
+    for name in ("filtered", "again"):
+        refused = call("pipeline", "run", "--from", file, "--store", tmp_path / name, code=1)
+        assert "made by a replay that left votes out" in refused.output
+
+
+def test_replay_refuses_a_method_that_it_does_not_know_before_it_reads(tmp_path: Path) -> None:
+    append(open_log(str(tmp_path / "votes.jsonl")), VOTES, next(PICTURES.batches(5)).records())
+    refused = call(
+        "replay", "--from", tmp_path / "votes.jsonl", "--store", tmp_path / "store", "--method", "zz", code=2
+    )
+    assert "no method 'zz'; there are posterior, average" in refused.output
+    assert not (tmp_path / "store").exists()
 
 
 def archive_times(folder: Path) -> Iterator[tuple[str, int]]:
