@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from pipeline.contracts.ballot import K_MAX, Mode
 from pipeline.contracts.byte_strings import ABSENT, Bytes, is_id_at, make_pool, point_at
 from pipeline.contracts.decode_reference import MAX_VOTER_CHARS, Rejected
-from pipeline.contracts.reasons import Reason
+from pipeline.contracts.ipc_sizes import measure_unpacked
+from pipeline.contracts.reasons import MAX_VOTE_BYTES, Reason
 from pipeline.contracts.string_book import Book, number_strings
 from pipeline.contracts.vote import SCHEMA_VERSION, VOTE_SCHEMA, Vote
 from pipeline.contracts.vote_columns import BatchTooLargeError
@@ -72,7 +73,11 @@ class Envelope:
         return int(self.sent.num_rows)
 
     def row_json(self, row: int) -> bytes:
-        """Return one row as the JSON of a vote, without what is null."""
+        """Return one row as the JSON of a vote, without what is null.
+
+        Values that make it `too_large` by themselves are cut: escapes could make 6 bytes of one, and no more than
+        the head is kept of it.
+        """
         fields = self.sent.slice(row, 1).to_pylist()[0]
         return msgspec.json.encode({name: _plain(value) for name, value in fields.items() if value is not None})
 
@@ -90,10 +95,13 @@ def encode_envelope(votes: Iterable[Vote]) -> bytes:
 def read_envelope(value: bytes) -> Envelope | Rejected:
     """Read one record. What comes back is safe to work with, whatever the record was."""
     try:
+        _limit_unpacked(measure_unpacked(value))
         table = pa.ipc.open_stream(value).read_all()
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         return Rejected(Reason.NOT_JSON, f"not a readable Arrow stream: {str(error)[:200]}")
+    except _UnpacksTooLargeError as error:
+        return Rejected(Reason.TOO_LARGE, str(error))
     try:
         return _conform_table(table)
     except _WrongColumnError as error:
@@ -211,6 +219,10 @@ def _mark_unfit(column: pa.ChunkedArray, target: pa.DataType, odd: NDArray[np.bo
 
 def _plain(value: Any) -> Any:
     """Make `value` fit for JSON: it knows no NaN, and a string in its place says the same to people."""
+    if isinstance(value, str):
+        return value[: MAX_VOTE_BYTES + 1]
+    if isinstance(value, list):
+        return [_plain(each) for each in value[: MAX_VOTE_BYTES + 1]]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
