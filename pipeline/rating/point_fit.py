@@ -25,6 +25,7 @@ from pipeline.rating.posterior import DEFAULT_SETTINGS, PosteriorSettings
 from pipeline.rating.sorted_pairs import sort_pairs
 
 SCALE: Final = 2.0
+_TOLERANCE: Final = 1e-4  # Newton's error is squared by the step that follows: 1e-8 standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def fit_point(
     FitError
         If it does not converge, or if the counts cannot be those of votes.
     """
-    fitting = Fitting(tolerance=settings.tolerance, max_iterations=settings.max_iterations)
+    fitting = Fitting(tolerance=_TOLERANCE, max_iterations=settings.max_iterations)
     with single_blas_thread():
         sorted_pairs = sort_pairs(counts, model_ids, settings.weigh_ballot)
         n, pairs, reference = sorted_pairs.n, sorted_pairs.pairs, sorted_pairs.reference
