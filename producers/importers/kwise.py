@@ -8,7 +8,9 @@ too: the log dates what it takes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import pyarrow as pa
@@ -16,10 +18,11 @@ import pyarrow.parquet as pq
 
 from pipeline.contracts.log import Record
 from pipeline.contracts.vote import VOTE_SCHEMA, Vote, encode_vote
+from producers.batch_check import tabulate_records
 from producers.importers.errors import ImportFault
 from producers.importers.source import ImportedArena, ImportOptions, ImportSummary
-from producers.importers.vote_check import check_vote
 
+_CHUNK: Final = 4096
 _REQUIRED = ("schema", "vote_id", "matchup_id", "arena", "time", "models")
 
 
@@ -31,13 +34,19 @@ def read_arenas(path: Path, options: ImportOptions) -> list[ImportedArena]:  # n
 def read_votes(path: Path, options: ImportOptions, summary: ImportSummary) -> Iterator[Record]:
     """Iterate over the file's votes as records with their keys. Raises `ImportFault`."""
     read = _read_parquet if path.suffix.lower() == ".parquet" else _read_json_lines
-    for line, payload in read(path):
-        vote = check_vote(path, line, payload)
-        if options.arena_id is not None and vote.arena != options.arena_id:
-            summary.skip(f"for another arena: {vote.arena}")
-            continue
-        summary.take(vote.arena)
-        yield Record(payload, vote.matchup_id)
+    rest = read(path)
+    while chunk := list(islice(rest, _CHUNK)):
+        payloads = [payload for _, payload in chunk]
+        checked = tabulate_records(payloads)
+        matchup_ids, arenas = (checked.rows[name].to_pylist() for name in ("matchup_id", "arena"))
+        for payload, matchup_id, arena in zip(payloads, matchup_ids, arenas, strict=False):
+            if options.arena_id is not None and arena != options.arena_id:
+                summary.skip(f"for another arena: {arena}")
+                continue
+            summary.take(arena)
+            yield Record(payload, matchup_id)
+        if (fault := checked.fault) is not None:
+            raise ImportFault(path, chunk[len(matchup_ids)][0], f"{fault.reason}: {fault.detail}")
 
 
 def _read_json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
