@@ -25,6 +25,7 @@ from pipeline.store.manifest import (
     FORMAT,
     MANIFEST_NAME,
     ArenaManifest,
+    DamagedManifestError,
     HistoryFile,
     PublishedArena,
     SupersededFile,
@@ -62,7 +63,10 @@ class Publisher:
     def _find_folders(self) -> Iterator[_ArenaFolder]:
         for path in sorted(self._root.iterdir()):
             if (manifest := path / MANIFEST_NAME).is_file():
-                yield _ArenaFolder(path, decode_manifest(manifest.read_bytes(), ArenaManifest, manifest))
+                try:
+                    yield _ArenaFolder(path, decode_manifest(manifest.read_bytes(), ArenaManifest, manifest))
+                except DamagedManifestError as error:  # the job publishes the arena anew; nothing else names its files
+                    _LOG.warning("%s; the arena's board is published anew, and its history begins again", error)
 
     def remove_leftovers(self) -> None:
         """Delete files that no publication names: of a publication that a crash cut off."""

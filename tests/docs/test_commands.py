@@ -13,6 +13,8 @@ from pipeline.cli.main import kwise
 from tests.docs.documents import NAMES, Block, read_blocks, read_prose
 from tests.docs.session import Session, is_shown
 
+pytestmark = pytest.mark.timeout(900)  # a document is a dozen programs one after the other
+
 KAFKA = "docs/kafka.md"
 RUN = [name for name in NAMES if any("run" in block.words for block in read_blocks(name))]
 RUN_ON_DATA = [name for name in NAMES if any("data" in block.words for block in read_blocks(name))]
@@ -39,7 +41,7 @@ def blocks_of(name: str, *, data: bool) -> list[Block]:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.kafka, pytest.mark.timeout(300)] if name == KAFKA else [])
+        pytest.param(name, marks=[pytest.mark.kafka] if name == KAFKA else [])
         for name in RUN
         if any("run" in b.words for b in blocks_of(name, data=False))
     ],
