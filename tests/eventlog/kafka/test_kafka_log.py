@@ -275,11 +275,15 @@ def test_a_topic_that_is_deleted_while_it_is_read_ends_the_reading(
     append(log, [b"a"])
     reader = open_reader(log)
     read_live(reader, 1)
+    before = log.identities([TopicPartition(VOTES, 0)])
     administrator.delete_topics([f"{kafka_prefix}votes"])[f"{kafka_prefix}votes"].result(20)
     wait_until(lambda: not log.ends(VOTES))
     if recreated:
         log.create_topics({VOTES: 1})
         wait_until(lambda: log.ends(VOTES))
+        now = log.identities([TopicPartition(VOTES, 0)])
+        assert now.keys() == before.keys()
+        assert now != before
 
     def poll() -> str:
         try:
