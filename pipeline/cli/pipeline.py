@@ -101,8 +101,8 @@ def _is_first_start() -> bool:
     """Whether the decoder, which every job needs, has no compiled code in numba's cache."""
     from pipeline.contracts.json_scan import scan_votes
 
-    cache = Path(scan_votes.stats.cache_path or "")
-    return not any(cache.glob(f"*.{scan_votes.py_func.__name__}-*.nbi"))
+    cache = scan_votes.stats.cache_path
+    return cache is not None and not any(Path(cache).glob(f"*.{scan_votes.py_func.__name__}-*.nbi"))
 
 
 def _serve_metrics(stack: ExitStack, store: Path, host: str, port: int) -> None:
