@@ -178,6 +178,8 @@ def tabulate_board(board: Board) -> tuple[list[Mapping[str, Any]], list[Column]]
     rows: list[Mapping[str, Any]] = []
     for rating in board.models:
         low, high = (rating.rating_low, rating.rating_high) if scaled else (rating.low, rating.high)
+        if not rating.comparisons:  # an interval of the prior alone says nothing of the model
+            low = high = None
         rows.append(
             {
                 "rank": rating.rank,

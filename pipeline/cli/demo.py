@@ -198,7 +198,8 @@ def _run_live(world: SimulatedWorld, votes: int | None, rate: float, folder: Pat
 
     url, store, host = f"sqlite:{folder / 'events.db'}", folder / "store", "127.0.0.1"
     with stop_on_signals() as stop, ExitStack() as stack:
-        note(f"log and store in {folder}; starting the job and the page")
+        note(f"log and store in {folder}")
+        note("starting the job and the page")
         log = open_live_log(url)
         _define_arena(world, log)
         page = start_dashboard(store, port, host)  # first: it is what fails if the port is taken

@@ -261,6 +261,8 @@ def export_archive(
 
     if file.suffix != ".parquet":
         misuse(f"{file}: the name of the file must end in .parquet")
+    if file.exists():
+        misuse(f"{file} exists: name a new file")
     reader = StoreReader(store)
     retractions = None if include_retracted else _find_retractions(reader)
     with progress("votes", reader.count_archive()) as advance:

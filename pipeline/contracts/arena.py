@@ -116,7 +116,9 @@ def parse_arena_file(text: str, where: str) -> ArenaFile:
     except tomllib.TOMLDecodeError as error:
         raise ArenaError(f"{where} is not valid TOML: {error}") from None
     except (msgspec.ValidationError, ArenaError) as error:
-        raise ArenaError(f"{where}: {error}") from None
+        # msgspec puts a path behind our own errors, which name the field already.
+        ours = error.__cause__ if isinstance(error.__cause__, ArenaError) else error
+        raise ArenaError(f"{where}: {ours}") from None
     repeated = {model.id for model in parsed.model if sum(other.id == model.id for other in parsed.model) > 1}
     if repeated:
         raise ArenaError(f"{where}: models listed more than once: {', '.join(sorted(repeated))}")

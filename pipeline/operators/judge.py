@@ -146,7 +146,7 @@ def _explain(reason: Reason, row: dict[str, Any], payload: bytes, registry: Live
     if reason is Reason.UNKNOWN_ARENA:
         return f"no arena {arena}; apply its arena file first"
     if reason is Reason.UNKNOWN_MODEL:
-        missing = sorted(model for model in row["models"] if model not in registry.arenas[arena].index)
+        missing = sorted({model for model in row["models"] if model not in registry.arenas[arena].index})
         return f"arena {arena} has no model {', '.join(missing)}"
     if reason is Reason.TOO_OLD:
         return f"time {row['time']} lies before what the de-duplication window remembers"

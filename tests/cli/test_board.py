@@ -9,10 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeline.cli.board import tabulate_board
 from pipeline.cli.main import kwise
+from pipeline.store.reader import StoreReader
 from tests.cli.stores import TIME, make_store
 
 TOP_KEYS = ["arena", "method", "methodology", "as_of", "votes", "commit", "models"]
@@ -180,3 +183,12 @@ def test_piped_board_is_whole_and_uncoloured(store: Path) -> None:
     assert "\x1b" not in done.stdout
     assert done.stderr.startswith("pictures, by posterior")
     assert done.stderr.count("\n") == 1
+
+
+def test_table_shows_no_interval_of_a_model_without_comparisons(store: Path) -> None:
+    board = StoreReader(store).board("pictures")
+    unplayed = msgspec.structs.replace(board.models[0], comparisons=0)
+    rows, _ = tabulate_board(msgspec.structs.replace(board, models=(unplayed, *board.models[1:])))
+    assert (rows[0]["margin"], rows[0]["interval"]) == (None, None)
+    assert rows[0]["value"] == board.models[0].rating
+    assert rows[1]["margin"] is not None

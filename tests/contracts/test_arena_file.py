@@ -61,3 +61,9 @@ def test_errors_say_where_and_what(old: str, new: str, says: str) -> None:
     with pytest.raises(ArenaError, match=r"arena\.toml") as caught:
         parse_arena_file(TEXT.replace(old, new), "arena.toml")
     assert says in str(caught.value)
+
+
+def test_errors_of_ours_have_no_path_behind_them() -> None:
+    with pytest.raises(ArenaError) as caught:
+        parse_arena_file(TEXT.replace('id = "flux-dev"', 'id = "flux dev"'), "arena.toml")
+    assert str(caught.value).endswith("letters, digits and . _ : -")

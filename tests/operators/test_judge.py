@@ -160,7 +160,7 @@ def test_dead_letters_of_json_carry_the_record_as_it_came() -> None:
     bodies = [
         b'{"extra": 1,  ' + encode_vote(make_vote(1, arena="nowhere"))[1:],
         encode_vote(make_vote(2)),
-        b" " + encode_vote(make_vote(3, models=("alpha", "nobody", "noone"), ranks=(1, 2, 2))) + b"\n",
+        b" " + encode_vote(make_vote(3, models=("alpha", "nobody", "noone", "nobody"), ranks=(1, 2, 2, 4))) + b"\n",
         encode_vote(make_vote(4, time=5)),
         encode_vote(make_vote(5, ranks=(1, 2))),
     ]

@@ -263,7 +263,7 @@ def test_export_leaves_retracted_votes_out_unless_asked(tmp_path: Path) -> None:
     assert pq.read_table(everything)["matchup_id"].to_pylist() == ["m-1", "m-2", "m-3"]
     assert pq.read_table(everything)["voter"].null_count == 3
     again = invoke("export", *options)
-    assert again.exit_code == 1
+    assert again.exit_code == 2
     assert "exists: name a new file" in again.stderr
 
 
