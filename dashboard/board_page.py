@@ -7,7 +7,6 @@ board and trend are fragments that draw themselves again in place.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 import streamlit as st
@@ -22,6 +21,7 @@ from dashboard.board_html import (
 )
 from dashboard.board_view import BoardView, find_rows, list_methods, make_csv_name, view_board, write_csv
 from dashboard.choices import adopt_choice, forget_unknown, unknown_choice, write_choice
+from dashboard.download import draw_download
 from dashboard.freshness import judge_freshness
 from dashboard.markup import render_notice, render_section
 from dashboard.methods import describe_method
@@ -61,15 +61,7 @@ def show_board_page() -> None:
     with heading:
         _draw_heading(source, arena, method)
     _draw_board(source, arena, method, words, (tuple(titles.items()), tuple(methods)))
-    st.download_button(
-        "Download as CSV",
-        data=_csv_of(source, arena, method, words),
-        file_name=make_csv_name(arena, method),
-        mime="text/csv",
-        on_click="ignore",
-        type="tertiary",
-        icon=":material/download:",
-    )
+    draw_download(lambda: _csv_of(source, arena, method, words), make_csv_name(arena, method))
     _draw_trend(source, arena, method)
 
 
@@ -197,14 +189,9 @@ def _render(
     return view, render_legend(note, view), table, len(rows) - len(shown)
 
 
-def _csv_of(source: Source, arena: str, method: str, words: str) -> Callable[[], bytes]:
-    """Return what makes the file, of the board of that moment, when the button is pressed."""
-
-    def make() -> bytes:
-        view = view_board(source.publication(arena), method, describe_method(method).unit)
-        return write_csv(find_rows(view, words)).encode()
-
-    return make
+def _csv_of(source: Source, arena: str, method: str, words: str) -> str:
+    view = view_board(source.publication(arena), method, describe_method(method).unit)
+    return write_csv(find_rows(view, words))
 
 
 def _arena_label(titles: dict[str, str], arena: str) -> str:

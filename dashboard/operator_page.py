@@ -7,6 +7,7 @@ from typing import Final
 
 import streamlit as st
 
+from dashboard.download import draw_download
 from dashboard.job_state import judge_job
 from dashboard.markup import render_notice, render_section, render_title
 from dashboard.operator_html import compare_samples, render_operations, render_panels
@@ -25,9 +26,33 @@ _TITLE: Final = render_title("Operations")
 def show_operator_page() -> None:
     """Draw the page."""
     source = open_source()
+    if not _has_status(source):
+        _wait(source)
+        return
     _draw_figures(source)
     _draw_trend(source)
+    draw_download(lambda: write_samples(source.recent()), "operations.csv")
     _draw_panels(source)
+
+
+def _has_status(source: Source) -> bool:
+    try:
+        beat = source.beat()
+    except UnavailableError:
+        return False
+    return beat is not None and beat.status is not None
+
+
+@st.fragment(run_every=STATUS_EVERY)
+def _wait(source: Source) -> None:
+    """Say what is missing, and start anew when it has come."""
+    try:
+        notice = judge_job(_now(), source.beat(), source.path).notice
+    except UnavailableError as unavailable:
+        notice = unavailable.notice
+    if _has_status(source):
+        st.rerun()
+    st.html(_TITLE + ("" if notice is None else render_notice(notice)))
 
 
 @st.fragment(run_every=STATUS_EVERY)
@@ -37,13 +62,12 @@ def _draw_figures(source: Source) -> None:
     except UnavailableError as unavailable:
         st.html(_TITLE + render_notice(unavailable.notice))
         return
-    now = time.time_ns() // 1_000_000
+    if beat is None or beat.status is None:
+        st.rerun()
+    now = _now()
     state = judge_job(now, beat, source.path)
-    figures = ""
-    if beat is not None and beat.status is not None:
-        lately = compare_samples(samples, beat.time, beat.status)
-        figures = render_operations(beat, beat.status, state, lately, now)
-    st.html(_TITLE + figures)
+    lately = compare_samples(samples, beat.time, beat.status)
+    st.html(_TITLE + render_operations(beat, beat.status, state, lately, now))
     if state.notice is not None:
         st.html(render_notice(state.notice))
 
@@ -61,16 +85,6 @@ def _draw_trend(source: Source) -> None:
     st.echarts_chart(
         option, height=HEIGHT, key="operations", alt="Votes a second, freshness and lag over the last hour"
     )
-    st.download_button(
-        "Download as CSV",
-        data=lambda: write_samples(source.recent()).encode(),
-        file_name="operations.csv",
-        key="download",
-        mime="text/csv",
-        on_click="ignore",
-        type="tertiary",
-        icon=":material/download:",
-    )
 
 
 @st.fragment(run_every=STATUS_EVERY)
@@ -81,5 +95,9 @@ def _draw_panels(source: Source) -> None:
         return
     if beat is None or beat.status is None:
         return
-    now = time.time_ns() // 1_000_000
+    now = _now()
     st.html(render_panels(beat, beat.status, judge_job(now, beat, source.path), source.path, now))
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -45,7 +45,9 @@ class DashboardError(Exception):
 def start_dashboard(store: Path, port: int = DEFAULT_PORT, host: str = DEFAULT_HOST) -> subprocess.Popen[bytes]:
     """Start the server for `store`, which need not exist yet, and return at once; `wait_until_ready` waits for it.
 
-    It ends on SIGINT and SIGTERM. Raises `DashboardError` where Streamlit is not installed or the port is taken.
+    It ends on SIGTERM (`stop_dashboard`), and has a session of its own, so that Ctrl-C reaches it through us alone:
+    Streamlit answers it with a traceback while it starts. Raises `DashboardError` where Streamlit is not installed or
+    the port is taken.
     """
     if importlib.util.find_spec("streamlit") is None:
         raise DashboardError('the dashboard needs Streamlit: pip install "kwise-arena[dashboard]"')
@@ -55,6 +57,7 @@ def start_dashboard(store: Path, port: int = DEFAULT_PORT, host: str = DEFAULT_H
     return subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", str(_HERE / "app.py"), *flags],
         env={**os.environ, "KWISE_STORE": str(Path(store).absolute())},
+        start_new_session=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )

@@ -1,6 +1,6 @@
 """Runs the paper's experiments: ``python -m benchmarks.paper [--quick] [--only METHOD] [--save] --json``.
 
-All of it takes about half an hour of two shared cores. ``--save`` keeps the raw results of all seeds (raw.json) and
+All of it runs in two processes at low priority. ``--save`` keeps the raw results of all seeds (raw.json) and
 their summary (results.json), with ``--only`` in place of that method's earlier ones. ``python -m
 benchmarks.paper.document`` and ``python -m benchmarks.paper.plots`` then make docs/reproduction.md and its pictures.
 """

@@ -174,6 +174,8 @@ before the horizon. The error at the horizon is the median of the mean squared r
   there says no more than the horizon does. All methods see the same random matchups and votes for the same seed and K.
 - `ranking` with `order-entropy` is expectation propagation on whole rankings, each time asking for the set whose order
   is least certain over 400 draws of the posterior.
+- With random votes *settled* depends on the horizon: a longer one leaves more time for a vote that breaks the order
+  once more. Compare such rows only where their horizons are alike; *first* does not have this fault.
 - A vote shows K models: comparisons per vote grow with K, and so does a voter's work.
 
 {versions}."""

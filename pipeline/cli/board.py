@@ -64,7 +64,7 @@ HISTORY_COLUMNS: Final = (
 
 arena_option = click.option("--arena", metavar="ID", help="Needed if the store has several.")
 method_option = click.option(
-    "--method", metavar="NAME", help="posterior (default), ksort, elo, win_rate: what the job publishes."
+    "--method", metavar="NAME", help="posterior (default), average, ksort, elo, win_rate: what the job publishes."
 )
 
 

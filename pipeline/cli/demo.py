@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _STEP_S: Final = 0.1
 _END_S: Final = 15.0
+_LONGEST_END_S: Final = 120.0  # a job that is asked to stop while it compiles does that first
 _CHUNK: Final = 5_000
 _START_TIME: Final = 1_767_225_600_000
 """The headless demo runs at a fixed time, 2026-01-01, so that the same seed gives the same output."""
@@ -197,7 +198,7 @@ def _run_live(world: SimulatedWorld, votes: int | None, rate: float, folder: Pat
 
     url, store, host = f"sqlite:{folder / 'events.db'}", folder / "store", "127.0.0.1"
     with stop_on_signals() as stop, ExitStack() as stack:
-        note(f"log and store in {folder}")
+        note(f"log and store in {folder}; starting the job and the page")
         log = open_live_log(url)
         _define_arena(world, log)
         page = start_dashboard(store, port, host)  # first: it is what fails if the port is taken
@@ -236,18 +237,29 @@ def _start_job(url: str, store: Path) -> subprocess.Popen[bytes]:
 
 @contextmanager
 def _ended(process: subprocess.Popen[bytes], what: str) -> Iterator[None]:
-    """Stop our process at the end of the block: SIGTERM, and SIGKILL when it does not go."""
+    """End our process at the end of the block."""
     try:
         yield
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+        _end(process, what)
+
+
+def _end(
+    process: subprocess.Popen[bytes], what: str, first_s: float = _END_S, longest_s: float = _LONGEST_END_S
+) -> None:
+    """Send SIGTERM and wait; SIGKILL when that does not help or Ctrl-C comes again. Raises `ClickException` then."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
         try:
-            process.wait(_END_S)
+            process.wait(first_s)
         except subprocess.TimeoutExpired:
-            note(f"the {what} does not stop; killing it")
-            process.kill()
-            process.wait()
+            note(f"the {what} is not done yet; waiting up to {longest_s:g} s more (Ctrl-C kills it)")
+            process.wait(longest_s)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
+        process.wait()
+        raise click.ClickException(f"the {what} did not stop and was killed; its last commit holds") from None
 
 
 def _require_running(parts: Mapping[str, subprocess.Popen[bytes]]) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.contracts.log import EventLog
 
 PARTITIONS: Final = {"votes": 4, "control": 1, "matchups": 1}
@@ -36,11 +38,18 @@ def store_of_archive(url: str) -> Path | None:
     return None
 
 
-def open_live_log(url: str) -> EventLog:
-    """Open the log at `url`; of an embedded one, create what is missing. Raises `LogError`."""
+def open_live_log(url: str, *, announce: Callable[[str], None] = lambda _: None) -> EventLog:
+    """Open the log at `url`; of an embedded one, create what is missing. Raises `LogError`.
+
+    `announce` is told of a new file: it may be a slip of the pen in the name of another.
+    """
     from pipeline.eventlog import open_log
+    from pipeline.eventlog.sqlite_log import SqliteLog
 
     log = open_log(url)
-    if url.startswith("sqlite:") or url.endswith(".db"):
+    if isinstance(log, SqliteLog):
+        is_new = not Path(log.url.removeprefix("sqlite:")).exists()
         log.create_topics(PARTITIONS)
+        if is_new:
+            announce(f"created {log.url}, an empty log")
     return log

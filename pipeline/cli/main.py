@@ -85,7 +85,7 @@ class _LazyGroup(click.Group):
             line = describe_error(error)
             if line is None:
                 raise
-            if os.environ.get("KWISE_DEBUG", "0") not in {"", "0"}:
+            if _is_debugging():
                 traceback.print_exc()
             raise click.ClickException(line) from None
         return result
@@ -101,6 +101,10 @@ def describe_error(error: Exception) -> str | None:
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
         return f"{' -> '.join(names)}: {error.strerror}" if names else error.strerror
     return None
+
+
+def _is_debugging() -> bool:
+    return os.environ.get("KWISE_DEBUG", "0") not in {"", "0"}
 
 
 def _describe_missing(error: ModuleNotFoundError) -> str | None:
@@ -149,6 +153,8 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Beam mentions on import that clients of a cloud are not installed; nobody who runs this needs to know.
     logging.getLogger().addFilter(lambda record: not record.getMessage().startswith("apitools not found"))
+    if not _is_debugging():  # Beam logs the traceback of what it then raises, and that becomes our one line
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     kwise.main(prog_name="kwise")
 
 

@@ -48,7 +48,7 @@ def command() -> None:
 @store_option
 @click.option("--count", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many.")
 @arena_option
-@click.option("--policy", metavar="NAME", help="ksort or random. Default: the arena's own.")
+@click.option("--policy", metavar="NAME", help="gibbs, ksort or random. Default: the arena's own.")
 @click.option("--seed", type=click.IntRange(min=0), help="Default: made from arena and commit.")
 @format_option
 def suggest(
@@ -85,12 +85,16 @@ def suggest_matchups(
     from pipeline.matchmaking.policies import POLICIES
     from pipeline.matchmaking.propose import propose_matchups
     from pipeline.matchmaking.view import describe_shortage
+    from pipeline.rating.errors import RatingError
 
     registered = publication.registered
     name = policy or registered.arena.settings.policy
     if name not in POLICIES:
         misuse(f"unknown policy {name!r}; choose one with --policy: {', '.join(sorted(POLICIES))}")
-    view = view_publication(publication, counts)
+    try:
+        view = view_publication(publication, counts, policy=name)
+    except RatingError as error:
+        fail(f"arena {registered.arena.id} cannot be rated, try --policy random: {error}")
     if shortage := describe_shortage(view):
         fail(f"arena {registered.arena.id}: {shortage}")
     rng = np.random.default_rng([publication.commit if seed is None else seed, *registered.arena.id.encode()])
@@ -99,8 +103,8 @@ def suggest_matchups(
     )
 
 
-def view_publication(publication: Publication, counts: pa.Table) -> ArenaView:
-    """Return a published arena as policies see it."""
+def view_publication(publication: Publication, counts: pa.Table, *, policy: str) -> ArenaView:
+    """Return a published arena as `policy` sees it. Raises `pipeline.rating.errors.FitError`."""
     import numpy as np
 
     from pipeline.matchmaking.propose import view_arena
@@ -109,4 +113,5 @@ def view_publication(publication: Publication, counts: pa.Table) -> ArenaView:
 
     stored = publication.filters.get("ksort", {"mu": [], "s2": []})
     ksort = KsortState(np.array(stored["mu"], np.float64), np.array(stored["s2"], np.float64))
-    return view_arena(publication.registered, PairCounts.from_columns(counts), ksort, publication.open_matchups)
+    pair_counts = PairCounts.from_columns(counts)
+    return view_arena(publication.registered, pair_counts, ksort, publication.open_matchups, policy=policy)

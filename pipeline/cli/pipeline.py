@@ -72,23 +72,37 @@ def run(
     Commits, and publishes boards, about twice a second. After a crash it goes on from the last commit; nothing is
     lost and nothing counts twice. One job a store: a second one is refused.
     """
-    from pipeline.cli.logs import open_live_log
-    from pipeline.operators.rate import RateSettings
-    from pipeline.store.duck_store import open_store
-    from pipeline.streaming.job import run_job
-    from pipeline.streaming.replay import check_live
-
-    settings = RateSettings(window_capacity=window, accept_old=accept_old, propose=not no_proposals, seed=seed)
     with ExitStack() as stack:
-        stop = stack.enter_context(stop_on_signals())
-        if metrics_port is not None:  # first: a missing package or a taken port is to be known at once
+        stop = stack.enter_context(stop_on_signals())  # first: the imports alone take seconds on a busy machine
+        from pipeline.cli.logs import open_live_log
+        from pipeline.operators.rate import RateSettings
+        from pipeline.store.duck_store import open_store
+        from pipeline.streaming.job import TOPICS, run_job
+        from pipeline.streaming.replay import check_live
+
+        settings = RateSettings(window_capacity=window, accept_old=accept_old, propose=not no_proposals, seed=seed)
+        if stop.is_set():
+            note("stopped before anything was read")
+            return
+        if metrics_port is not None:  # a missing package or a taken port is to be known at once
             _serve_metrics(stack, store, metrics_host, metrics_port)
-        log = open_live_log(url)
+        log = open_live_log(url, announce=note)
+        log.preflight(TOPICS)  # before there is a folder for the store
         opened = stack.enter_context(open_store(store, holder="kwise pipeline run"))
         check_live(opened)
         note(f"rating {url} into {store}, from commit {opened.load().commit}; Ctrl-C stops")
+        if _is_first_start():
+            note("compiling (first start only); this may take a minute")
         run_job(log, opened, settings, owner_key=str(store.resolve()), stop=stop, announce=note)
         note(f"stopped at commit {opened.load().commit}")
+
+
+def _is_first_start() -> bool:
+    """Whether the decoder, which every job needs, has no compiled code in numba's cache."""
+    from pipeline.contracts.json_scan import scan_votes
+
+    cache = Path(scan_votes.stats.cache_path)
+    return not any(cache.glob(f"*.{scan_votes.py_func.__name__}-*.nbi"))
 
 
 def _serve_metrics(stack: ExitStack, store: Path, host: str, port: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.logs import store_of_archive
-from pipeline.cli.output import Format, format_option, note, print_rows, progress, store_option
+from pipeline.cli.output import Format, format_option, misuse, note, print_rows, progress, store_option
 from pipeline.cli.pipeline import accept_old_option, from_option, window_option
 from pipeline.cli.times import TIME
 
@@ -53,17 +53,22 @@ def command(
     the new store can go on live. Any other log is judged again, vote by vote.
     """
     from pipeline.contracts.log import VOTES
+    from pipeline.contracts.snapshot import METHODS
     from pipeline.eventlog import open_log
     from pipeline.operators.rate import RateSettings
     from pipeline.store.duck_store import open_store
     from pipeline.store.reader import StoreReader
     from pipeline.streaming.replay import ReplayFilter, replay_archive, replay_log
 
+    if method is not None and method not in METHODS:
+        misuse(f"there is no method {method!r}; there are {', '.join(METHODS)}")
     chosen = ReplayFilter(until, event_from, event_until, voters)
     settings = RateSettings(window_capacity=window, accept_old=accept_old, propose=False)
     archived = store_of_archive(url)
     started = time.monotonic()
     source = StoreReader(archived) if archived is not None else None
+    if source is not None and source.filter():
+        note(f"{source.path} leaves votes out, and so does what is made from it")
     log = open_log(url) if source is None else None
     if log is not None:
         log.preflight([VOTES])  # before there is a folder for the store

@@ -1,4 +1,4 @@
-"""Stopping cleanly: what SIGINT and SIGTERM do to commands that run until they are stopped."""
+"""Stopping cleanly: what SIGINT, SIGTERM and SIGHUP do to commands that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from types import FrameType
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Set the event on the first SIGINT or SIGTERM; a second one ends the process as usual."""
+    """Set the event on the first SIGINT, SIGTERM or SIGHUP; a second one ends the process as usual.
+
+    SIGHUP, which a closed terminal sends, is left alone where it is ignored (nohup).
+    """
     stop = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -19,8 +19,8 @@ from pipeline.cli.votes_feed import feed_votes
 
 if TYPE_CHECKING:
     from pipeline.contracts.control import ControlEvent
-    from pipeline.contracts.store import ArchiveSource
     from pipeline.operators.retractions import Retractions
+    from pipeline.store.reader import StoreReader
     from producers.simulate.world import SimulatedWorld
     from producers.vote_writer import VoteWriter
 
@@ -365,12 +365,13 @@ def _tell_rate(records: int, url: str, started: float) -> None:
     note(f"{records} records appended to {url} in {seconds:.1f} s ({records / seconds:,.0f} a second)")
 
 
-def _find_retractions(source: ArchiveSource) -> Retractions:
-    """Return what is retracted after all control events of an archive."""
+def _find_retractions(source: StoreReader) -> Retractions:
+    """Return what is retracted after all control events of an archive, or left out by the replay that made it."""
     from pipeline.contracts.control import decode_control
     from pipeline.operators.retractions import Retractions
 
     retractions = Retractions()
+    retractions.leave_out(source.filter())
     for batch in source.read_archive():
         for payload in batch["event"].drop_null().to_pylist():
             event = decode_control(payload)

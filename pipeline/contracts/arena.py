@@ -58,7 +58,7 @@ class ArenaSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     """Matchups are kept open for the votes of this many seconds at the last minute's rate."""
     matchup_ttl_seconds: float = 900.0
     """A matchup expires this long after its proposal."""
-    policy: str = "ksort"
+    policy: str = "gibbs"
     """Matchmaking policy."""
 
     def __post_init__(self) -> None:

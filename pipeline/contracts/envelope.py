@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pipeline.contracts.ballot import K_MAX, Mode
 from pipeline.contracts.byte_strings import ABSENT, Bytes, is_id_at, make_pool, point_at
 from pipeline.contracts.decode_reference import MAX_VOTER_CHARS, Rejected
+from pipeline.contracts.ipc_sizes import measure_unpacked
 from pipeline.contracts.reasons import Reason
 from pipeline.contracts.string_book import Book, number_strings
 from pipeline.contracts.vote import SCHEMA_VERSION, VOTE_SCHEMA, Vote
@@ -83,10 +84,13 @@ def encode_envelope(votes: Iterable[Vote]) -> bytes:
 def read_envelope(value: bytes) -> Envelope | Rejected:
     """Read one record. What comes back is safe to work with, whatever the record was."""
     try:
+        _limit_unpacked(measure_unpacked(value))
         table = pa.ipc.open_stream(value).read_all()
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         return Rejected(Reason.NOT_JSON, f"not a readable Arrow stream: {str(error)[:200]}")
+    except _UnpacksTooLargeError as error:
+        return Rejected(Reason.TOO_LARGE, str(error))
     try:
         return _conform_table(table)
     except _WrongColumnError as error:

@@ -20,6 +20,9 @@ MATCHUPS = "matchups"
 CONTENT_TYPE = "content-type"
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 
+MAX_APPEND_TIME = 253_402_300_799_999
+"""The last ms of the year 9999. In files, what is later or before 1970 is no append time: see `eventlog.jsonl`."""
+
 
 class TopicPartition(NamedTuple):
     """One partition of one topic."""
@@ -157,7 +160,10 @@ class EventLog(Protocol):
         ...
 
     def merged_reader(self, positions: Mapping[TopicPartition, Position], *, until: int | None = None) -> MergedReader:
-        """Open a finite reader that merges votes and control by append time (raw replay)."""
+        """Open a finite reader that merges votes and control by append time (raw replay).
+
+        Records whose own append time is after `until` (ms) are passed over.
+        """
         ...
 
     def writer(self, *, patience_s: float | None = None) -> LogWriter:
@@ -171,12 +177,20 @@ class EventLog(Protocol):
         """Next offset of each partition of `topic`: the lag's upper end."""
         ...
 
+    def identities(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, str]:
+        """Tell of `partitions`, from which something was read, which ones they are.
+
+        Another text once a partition was made anew, or its number names another file. Left out: unknown.
+        Raises as `LogReader.poll` does.
+        """
+        ...
+
 
 class MergedReader(Protocol):
     """Reads a finite log in the one order that does not depend on how it was spread over partitions.
 
-    The order is (append time, control before votes, topic, partition, offset); append times are made
-    non-decreasing within a partition by their running maximum.
+    The order is (append time, control before votes, topic, partition, offset), in which the running maximum of a
+    partition stands for the append time. Batches state each record's own append time, as those of a `LogReader` do.
     """
 
     def polls(self, max_records: int) -> Iterator[Poll]:

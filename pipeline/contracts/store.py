@@ -143,7 +143,7 @@ class Store(ArchiveSource, Protocol):
     def publish(self, publications: Sequence[tuple[Publication, pa.Table]]) -> None:
         """Publish arenas with their count tables. One with an older commit than what is published is left out.
 
-        May be called from another thread than `commit`.
+        May be called from another thread than `commit`. Raises `PublishError` if an arena's files cannot be written.
         """
         ...
 
@@ -158,3 +158,7 @@ class Store(ArchiveSource, Protocol):
 
 class StoreError(Exception):
     """The store cannot do what was asked. Says what was wrong, where, and what to do."""
+
+
+class PublishError(StoreError):
+    """One arena cannot be published; what was published of it stays. Commits and the other arenas go on."""

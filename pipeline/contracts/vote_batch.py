@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.contracts.ballot import MODE_NAMES
+from pipeline.contracts.reasons import MAX_VOTE_BYTES
 from pipeline.contracts.vote import SCHEMA_VERSION, VOTE_SCHEMA, Vote
 
 assert VOTE_SCHEMA.names == [field.name for field in msgspec.structs.fields(Vote)], "columns are filled by place"
@@ -45,7 +46,11 @@ def encode_rows(rows: pa.RecordBatch | pa.Table) -> bytes:
 
 
 def encode_rows_singly(rows: pa.RecordBatch | pa.Table) -> list[bytes]:
-    """Return each row as the JSON of a vote, without what is null."""
+    """Return each row as the JSON of a vote, without what is null.
+
+    Values that make it `too_large` by themselves are cut: escapes could make 6 bytes of one, and no more than the
+    head is kept of it.
+    """
     return [
         msgspec.json.encode({name: _plain(value) for name, value in row.items() if value is not None})
         for row in rows.to_pylist()
@@ -54,6 +59,10 @@ def encode_rows_singly(rows: pa.RecordBatch | pa.Table) -> list[bytes]:
 
 def _plain(value: Any) -> Any:
     """Make `value` fit for JSON: it knows no NaN, and a string in its place says the same to people."""
+    if isinstance(value, str):
+        return value[: MAX_VOTE_BYTES + 1]
+    if isinstance(value, list):
+        return [_plain(each) for each in value[: MAX_VOTE_BYTES + 1]]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

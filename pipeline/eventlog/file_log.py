@@ -11,6 +11,7 @@ import glob
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 from pipeline.contracts.log import CONTROL, MATCHUPS, VOTES, LogError, LogWriter, Position, TopicPartition
@@ -25,6 +26,7 @@ JSON_LINES = ".jsonl"
 PARQUET = ".parquet"
 _LOOK_SECONDS = 0.025
 _LOOK_SHARE = 20  # a look at a folder of many files takes at most 1/20 of the time
+_FIRST_LINE = 4096  # bytes of the first line that tell a file from others
 _OPEN_PARQUET = 64  # files kept open between reads
 
 
@@ -108,6 +110,11 @@ class FileLog:
         """Next offset of each partition of `topic`: bytes of JSON lines, rows of Parquet."""
         return FileSource(self._list_paths, live=True).ends(topic)
 
+    def identities(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, str]:
+        """Tell the file's name, and the hash of its first line or, of Parquet, its size."""
+        source = FileSource(self._list_paths, live=True)
+        return {each: identity for each in partitions if (identity := source.identity(each)) is not None}
+
     def _list_paths(self) -> list[Path]:
         if self._is_folder:
             found = [path for path in self._path.iterdir() if path.is_file()] if self._path.is_dir() else []
@@ -165,6 +172,18 @@ class FileSource:
             return read_lines(source, fd, start, end, limit, max_bytes, last=not self._live)
         finally:
             os.close(fd)
+
+    def identity(self, source: TopicPartition) -> str | None:
+        """Return what tells the file of a partition from others; None if there is none."""
+        if (path := self._paths.get(source)) is None:
+            return None
+        try:
+            if path.suffix == PARQUET:  # never appended to
+                return f"{path.name} of {path.stat().st_size} bytes"
+            with path.open("rb") as file:
+                return f"{path.name} #{blake2b(file.readline(_FIRST_LINE), digest_size=8).hexdigest()}"
+        except OSError as error:
+            raise LogError(f"{path} cannot be read: {error.strerror}.") from error
 
     def complete(self) -> bool:
         """Whether `ends` are final."""

@@ -16,14 +16,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.log import LogError, Position, TopicPartition
+from pipeline.contracts.log import MAX_APPEND_TIME, LogError, Position, TopicPartition
 from pipeline.contracts.reasons import MAX_RECORD_BYTES
 from pipeline.eventlog.blocks import Block, empty_block
 
 _LEAST_READ = 64 << 10
 _GUESSED_LINE = 512  # bytes; a wrong guess costs another read, not a record
 _CUT = MAX_RECORD_BYTES + 1
-_INT64 = 1 << 63
 
 
 class _Times(msgspec.Struct):
@@ -39,6 +38,8 @@ _decode_times = msgspec.json.Decoder(_Times).decode
 def read_append_times(values: Sequence[bytes]) -> NDArray[np.int64]:
     """Return the append time of each record in ms: its field `appended_at`, else its `time`, else 0.
 
+    A field that is no integer from 0 to `MAX_APPEND_TIME` counts as absent: anybody may write a file, and a wrong
+    time must not become the log's. A vote whose own `time` is such a one is `bad_time` then.
     A parser, not a search for bytes: texts and nested objects may hold the same words.
     """
     return np.fromiter(map(_append_time, values), np.int64, len(values))
@@ -50,7 +51,7 @@ def _append_time(value: bytes) -> int:
     except (ValueError, RecursionError):  # no JSON object; the decoder downstream says why
         return 0
     for field in (times.appended_at, times.time):
-        if type(field) is int and -_INT64 <= field < _INT64:
+        if type(field) is int and 0 <= field <= MAX_APPEND_TIME:
             return field
     return 0
 

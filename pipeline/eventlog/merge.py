@@ -1,7 +1,9 @@
 """Merges all partitions of a finite log into the one order that does not depend on how it was spread.
 
-The order is (append time, control before votes, topic, partition, offset); append times are made
-non-decreasing within a partition by their running maximum, and that maximum is what a batch states.
+The order is (append time, control before votes, topic, partition, offset), in which the running maximum of a
+partition stands for the append time, so that its records keep their order. That maximum decides the order and
+nothing else: a batch states the append times that the log has, as a live reader does, and verdicts and the
+archive are then the same.
 
 Blocks are fetched from each partition and sorted together. What may go out is bounded by the partition whose
 last fetched record comes first in the order: what it has yet to give comes after that record, and so after
@@ -12,7 +14,7 @@ record is numpy's; Python loops over partitions, and over runs of rows from one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +41,6 @@ from pipeline.eventlog.blocks import (
     list_sources,
     wall_clock_ms,
 )
-from pipeline.eventlog.parquet_file import with_append_times
 
 _FIRST_FETCH = 256  # records; doubled each time, so that many files that do not overlap cost little memory
 _WAIT_SECONDS = 0.2
@@ -53,7 +54,7 @@ class BlockMerger:
     url : for messages
     source : closed by `close`
     positions : where to start; partitions without one start at their beginning
-    until : only records whose append time (running maximum) is at most this, ms
+    until : only records whose own append time is at most this, ms; the others are passed over like holes
     clock : for `Poll.now`, ms
     """
 
@@ -67,6 +68,7 @@ class BlockMerger:
         clock: Callable[[], int] = wall_clock_ms,
     ) -> None:
         self._source = source
+        self._until = until
         self._clock = clock
         self._lanes: list[_Lane] = []
         for topic in (CONTROL, VOTES):
@@ -74,7 +76,7 @@ class BlockMerger:
             if source.complete():
                 check_positions(url, positions, ends, topic)
             for partition in list_sources(ends):
-                lane = _Lane(source, partition, positions.get(partition, START), len(self._lanes), until)
+                lane = _Lane(source, partition, positions.get(partition, START), len(self._lanes))
                 self._lanes.append(lane)
 
     def polls(self, max_records: int) -> Iterator[Poll]:
@@ -114,16 +116,20 @@ class BlockMerger:
             bounds = [(lane.last_time(), lane.rank) for lane in filled if not lane.ended]
             bound = min(bounds) if bounds else None
             taken = [block for lane in filled if (block := lane.take_until(bound)) is not None]
-            yield _sort_blocks(taken)
+            piece = _sort_blocks(taken)
+            if self._until is not None:
+                piece = piece.pick(np.flatnonzero(piece.times <= self._until))
+            if len(piece):
+                yield piece
 
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """Records of one lane that may go out, with their running-maximum times."""
+    """Records of one lane that may go out; `order` is the running maximum of their append times."""
 
     rank: int
     block: Block
-    times: NDArray[np.int64]
+    order: NDArray[np.int64]
     first: int
     after: int
 
@@ -131,27 +137,24 @@ class _Taken:
 class _Lane:
     """One partition on its way into the merge."""
 
-    def __init__(
-        self, source: BlockSource, partition: TopicPartition, start: Position, rank: int, until: int | None
-    ) -> None:
+    def __init__(self, source: BlockSource, partition: TopicPartition, start: Position, rank: int) -> None:
         self.partition = partition
         self.rank = rank
         self.ended = False
         self.span_start = start
         self._source = source
         self._next = start
-        self._until = until
         self._fetch = _FIRST_FETCH
         self._latest = np.iinfo(np.int64).min
         self._block: Block | None = None
-        self._times = np.zeros(0, np.int64)
+        self._order = np.zeros(0, np.int64)
         self._first = 0
 
     def has_records(self) -> bool:
-        return self._first < len(self._times)
+        return self._first < len(self._order)
 
     def last_time(self) -> int:
-        return int(self._times[-1])
+        return int(self._order[-1])
 
     def fill(self, max_records: int) -> None:
         """Fetch the next block if none is left, waiting for it if the source is a stream."""
@@ -177,31 +180,27 @@ class _Lane:
 
     def take_until(self, bound: tuple[int, int] | None) -> _Taken | None:
         """Take the records that come no later than lane `bound[1]` at time `bound[0]`."""
-        first, after = self._first, len(self._times)
+        first, after = self._first, len(self._order)
         if bound is not None:
             side = "right" if self.rank <= bound[1] else "left"
-            after = int(np.searchsorted(self._times, bound[0], side=side))  # type: ignore[call-overload]
+            after = int(np.searchsorted(self._order, bound[0], side=side))  # type: ignore[call-overload]
         if after <= first or self._block is None:
             return None
         self._first = after
-        return _Taken(self.rank, self._block, self._times, first, after)
+        return _Taken(self.rank, self._block, self._order, first, after)
 
     def _hold(self, block: Block) -> None:
-        times = np.maximum.accumulate(np.maximum(block.appended_at, self._latest))
-        if len(times):
-            self._latest = int(times[-1])
-        if block.rows is not None:
-            block = replace(block, rows=with_append_times(block.rows, times))
-        if self._until is not None and len(times) and self._latest > self._until:
-            times = times[: int(np.searchsorted(times, self._until, side="right"))]
-            self.ended = True
-        self._block, self._times, self._first = block, times, 0
+        order = np.maximum.accumulate(np.maximum(block.appended_at, self._latest))
+        if len(order):
+            self._latest = int(order[-1])
+        self._block, self._order, self._first = block, order, 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
     """Records in merged order, one element each; rows of a Parquet file are elements of their own.
 
+    `times` are append times as the log has them.
     `values` is None where `table_of` names the table in `tables` that has the record as row `row`.
     """
 
@@ -243,7 +242,7 @@ class _Piece:
 
 
 def _sort_blocks(taken: Sequence[_Taken]) -> _Piece:
-    """Sort the records of `taken`, given in the order of ranks: stable by time is then the merged order."""
+    """Sort the records of `taken`, given in the order of ranks: a stable sort is then the merged order."""
     tables = tuple(item.block.rows for item in taken if item.block.rows is not None)
     table_numbers = iter(range(len(tables)))
     with_types = any(item.block.content_types for item in taken)
@@ -263,14 +262,18 @@ def _sort_blocks(taken: Sequence[_Taken]) -> _Piece:
         np.repeat(np.array([item.rank for item in taken], np.int16), [item.after - item.first for item in taken]),
         np.concatenate([item.block.offsets[item.first : item.after] for item in taken]),
         np.concatenate([item.block.nexts[item.first : item.after] for item in taken]),
-        np.concatenate([item.times[item.first : item.after] for item in taken]),
+        np.concatenate([item.block.appended_at[item.first : item.after] for item in taken]),
         np.concatenate(columns["values"]),
         np.concatenate(columns["types"]) if with_types else None,
         tables,
         np.concatenate(columns["table_of"]) if tables else None,
         np.concatenate(columns["row"]) if tables else None,
     )
-    return piece if len(taken) == 1 else piece.pick(np.argsort(piece.times, kind="stable"))
+    if len(taken) == 1:
+        return piece
+    return piece.pick(
+        np.argsort(np.concatenate([item.order[item.first : item.after] for item in taken]), kind="stable")
+    )
 
 
 def _objects(items: Sequence[bytes | str | None] | None, count: int) -> NDArray[np.object_]:
@@ -345,8 +348,7 @@ def _fold_rows(piece: _Piece) -> _Piece:
     assert piece.table_of is not None
     assert piece.row is not None
     table_of, row = piece.table_of, piece.row
-    # Neighbours from one table are neighbours in it: nothing of a partition is passed over.
-    follows = (table_of[1:] >= 0) & (table_of[1:] == table_of[:-1])
+    follows = (table_of[1:] >= 0) & (table_of[1:] == table_of[:-1]) & (row[1:] == row[:-1] + 1)
     firsts = np.flatnonzero(np.concatenate([[True], ~follows]))
     lasts = np.append(firsts[1:], len(piece)) - 1
     folded = piece.pick(firsts)
@@ -357,4 +359,5 @@ def _fold_rows(piece: _Piece) -> _Piece:
         rows = piece.tables[table_of[first]].slice(int(row[first]), last - first + 1)
         values[number] = encode_rows(rows)
         types[number] = ARROW_STREAM
-    return _Piece(folded.lane_of, folded.offsets, piece.nexts[lasts], piece.times[lasts], values, types, (), None, None)
+    times = np.maximum.reduceat(piece.times, firsts)  # of a record of many votes: the largest
+    return _Piece(folded.lane_of, folded.offsets, piece.nexts[lasts], times, values, types, (), None, None)

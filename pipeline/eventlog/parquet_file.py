@@ -7,8 +7,8 @@ record. Reading may start at any row; the first record is then shorter. A positi
 ``offset + index``.
 
 Each record carries a column `appended_at` (int64, ms): the file's own where it has one, else `time`, else 0,
-row by row. The record's append time is its largest. The decoder takes the column where there is one, so that
-a verdict does not hang on how a file was sliced.
+row by row, each where it is from 0 to `MAX_APPEND_TIME`. The record's append time is its largest. The decoder
+takes the column where there is one, so that a verdict does not hang on how a file was sliced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.contracts.log import ARROW_STREAM, LogError, Position, TopicPartition
+from pipeline.contracts.log import ARROW_STREAM, MAX_APPEND_TIME, LogError, Position, TopicPartition
 from pipeline.contracts.vote import VOTE_SCHEMA
 from pipeline.contracts.vote_batch import encode_rows
 from pipeline.eventlog.blocks import Block, empty_block
@@ -117,11 +117,6 @@ class ParquetSlices:
                 first += len(rows)
 
 
-def with_append_times(rows: pa.RecordBatch, times: NDArray[np.int64]) -> pa.RecordBatch:
-    """Return `rows` with `times` as their column `appended_at`."""
-    return rows.set_column(rows.schema.get_field_index(APPENDED_AT), APPENDED_AT, pa.array(times, pa.int64()))
-
-
 def _with_append_times(rows: pa.RecordBatch) -> pa.RecordBatch:
     """Give `rows` an int64 column `appended_at` without nulls."""
     times = pa.array(np.zeros(len(rows), np.int64))
@@ -129,7 +124,8 @@ def _with_append_times(rows: pa.RecordBatch) -> pa.RecordBatch:
         place = rows.schema.get_field_index(name)
         if place >= 0 and pa.types.is_integer(rows.column(place).type):
             own = pc.cast(rows.column(place), pa.int64(), safe=False)
-            times = pc.coalesce(own, times)
+            fits = pc.and_(pc.greater_equal(own, 0), pc.less_equal(own, MAX_APPEND_TIME))
+            times = pc.if_else(pc.fill_null(fits, False), own, times)
     place = rows.schema.get_field_index(APPENDED_AT)
     if place >= 0:
         return rows.set_column(place, APPENDED_AT, times)

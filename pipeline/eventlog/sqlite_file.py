@@ -34,6 +34,8 @@ CREATE TABLE log (
     PRIMARY KEY (topic, part, off)
 ) WITHOUT ROWID, STRICT;
 """
+_IDENTITY = "CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL) STRICT"
+_NEW_IDENTITY = "INSERT INTO identity SELECT lower(hex(randomblob(16))) WHERE NOT EXISTS (SELECT 1 FROM identity)"
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
@@ -86,6 +88,9 @@ def connect(path: Path, busy_seconds: float, *, mode: str) -> sqlite3.Connection
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             connection.execute("PRAGMA synchronous = FULL")
             _check_schema(connection, path)
+            if mode == "rw" and read_identity(connection) is None:
+                with write_transaction(connection):
+                    _give_identity(connection)
         except BaseException:
             connection.close()
             raise
@@ -112,6 +117,7 @@ def create_file(path: Path) -> None:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(_TABLES)
                 connection.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))
+                _give_identity(connection)
                 connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             finally:
                 connection.close()
@@ -143,6 +149,20 @@ def create_topic(connection: sqlite3.Connection, name: str, partitions: int) -> 
     if not 1 <= partitions <= _MAX_PARTITIONS:
         raise LogError(f"topic {name}: {partitions} partitions; 1 to {_MAX_PARTITIONS} are possible.")
     connection.execute("INSERT OR IGNORE INTO topics VALUES (?, ?)", (name, partitions))
+
+
+def read_identity(connection: sqlite3.Connection) -> str | None:
+    """Return the id that the file got when it was made; None of one from before there were ids."""
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'identity'").fetchone():
+        return None
+    row = connection.execute("SELECT id FROM identity").fetchone()
+    return None if row is None else str(row[0])
+
+
+def _give_identity(connection: sqlite3.Connection) -> None:
+    """Give the file a random id, unless it has one: a file made anew under the same name gets another."""
+    connection.execute(_IDENTITY)
+    connection.execute(_NEW_IDENTITY)
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path) -> None:

@@ -23,7 +23,14 @@ from pipeline.eventlog.blocks import Block, wall_clock_ms
 from pipeline.eventlog.merge import BlockMerger
 from pipeline.eventlog.partitioner import partitions_of_keys
 from pipeline.eventlog.reader import PartitionReader
-from pipeline.eventlog.sqlite_file import connect, create_file, create_topic, explained, write_transaction
+from pipeline.eventlog.sqlite_file import (
+    connect,
+    create_file,
+    create_topic,
+    explained,
+    read_identity,
+    write_transaction,
+)
 
 BUSY_SECONDS = 10.0
 _LOOK_SECONDS = 0.02  # how often a waiting reader looks: latency against 0.1 % of a core
@@ -114,6 +121,16 @@ class SqliteLog:
             return source.ends(topic)
         finally:
             source.close()
+
+    def identities(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, str]:
+        """Tell the file's id; nothing of a file from before there were ids, until somebody opens it for writing."""
+        connection = connect(self._path, self._busy_seconds, mode="ro")
+        try:
+            with explained(self._path):
+                identity = read_identity(connection)
+        finally:
+            connection.close()
+        return {} if identity is None else dict.fromkeys(partitions, identity)
 
 
 class _Identity:

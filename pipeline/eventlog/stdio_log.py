@@ -66,6 +66,11 @@ class StdioLog:
         del topic
         return {}
 
+    def identities(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, str]:
+        """Nobody knows."""
+        del partitions
+        return {}
+
 
 class StreamSource:
     """A `BlockSource` over a file descriptor that is read once, forwards; `skip` bytes are passed over.

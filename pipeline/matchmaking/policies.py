@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pipeline.matchmaking import ksort_policy, random_policy
+from pipeline.matchmaking import gibbs_policy, ksort_policy, random_policy
 from pipeline.matchmaking.errors import MatchmakingError
 from pipeline.matchmaking.view import ArenaView, ProposedSet
 
@@ -25,10 +25,16 @@ class Policy(Protocol):
 
 POLICIES: Final[Mapping[str, Policy]] = MappingProxyType(
     {
+        gibbs_policy.NAME: gibbs_policy.propose_gibbs,
         ksort_policy.NAME: ksort_policy.propose_ksort,
         random_policy.NAME: random_policy.propose_random,
     }
 )
+
+
+def needs_belief(policy: str) -> bool:
+    """Whether `policy` proposes from the posterior, so that views for it must have a belief."""
+    return policy == gibbs_policy.NAME
 
 
 def propose_sets(policy: str, view: ArenaView, count: int, rng: Generator) -> list[ProposedSet]:

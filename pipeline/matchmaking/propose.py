@@ -10,16 +10,31 @@ from numpy.random import Generator
 from pipeline.contracts.arena import Arena, RegisteredArena
 from pipeline.contracts.ids import random_id
 from pipeline.contracts.matchup import Matchup, MatchupPrompt
-from pipeline.matchmaking.policies import propose_sets
-from pipeline.matchmaking.view import ArenaView, sparse_pair_rows
+from pipeline.matchmaking.policies import needs_belief, propose_sets
+from pipeline.matchmaking.view import ArenaView, Belief, sparse_pair_rows
 from pipeline.rating.ksort_filter import KsortState
 from pipeline.rating.pair_counts import PairCounts
+from pipeline.rating.posterior import PosteriorSettings, fit_posterior
+
+_FIT = PosteriorSettings(rank_draws=0)
+"""The published posterior; proposals need no rank intervals."""
 
 
 def view_arena(
-    registered: RegisteredArena, counts: PairCounts, ksort: KsortState, open_matchups: Iterable[Matchup]
+    registered: RegisteredArena,
+    counts: PairCounts,
+    ksort: KsortState,
+    open_matchups: Iterable[Matchup],
+    *,
+    policy: str | None = None,
 ) -> ArenaView:
-    """Return an arena as policies see it; `ksort` may know fewer models than are registered."""
+    """Return an arena as `policy` (None = the arena's own) sees it; `ksort` may know fewer models than are registered.
+
+    Raises
+    ------
+    FitError
+        The policy needs the posterior, and its fit does not converge.
+    """
     models = registered.models
     n = len(models)
     places = {model.id: place for place, model in enumerate(models)}
@@ -36,7 +51,13 @@ def view_arena(
         open_sets=tuple(
             tuple(places[model] for model in matchup.models if model in places) for matchup in open_matchups
         ),
+        belief=_fit_belief(registered, counts) if needs_belief(policy or registered.arena.settings.policy) else None,
     )
+
+
+def _fit_belief(registered: RegisteredArena, counts: PairCounts) -> Belief:
+    fit = fit_posterior(counts, [model.id for model in registered.models], settings=_FIT)
+    return Belief(fit.mean, fit.covariance)
 
 
 def propose_matchups(

@@ -16,6 +16,14 @@ PairRow = Callable[[int], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
+class Belief:
+    """The joint posterior over skills, up to a common shift: mean (n,) and covariance (n, n), float64."""
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class ArenaView:
     """An arena of n models at one commit, as policies see it. Models are indices in registry order.
 
@@ -33,6 +41,8 @@ class ArenaView:
         Comparisons of each pair, a row at a time: 2,000 models are too many for a table.
     open_sets : tuple of tuples of int
         Matchups proposed and not answered yet. They count as if answered.
+    belief : Belief or None
+        The posterior, for policies that need it (`policies.needs_belief`).
     """
 
     k: int
@@ -42,11 +52,16 @@ class ArenaView:
     comparisons: NDArray[np.int64]
     pair_row: PairRow
     open_sets: tuple[tuple[int, ...], ...] = ()
+    belief: Belief | None = None
 
     def __post_init__(self) -> None:
         shapes = {array.shape for array in (self.active, self.mu, self.s2, self.comparisons)}
         if shapes != {(self.n_models,)}:
             raise MatchmakingError(f"active, mu, s2 and comparisons must have one length; they have {shapes}")
+        if self.belief is not None and self.belief.covariance.shape != (self.n_models, self.n_models):
+            raise MatchmakingError(
+                f"the belief's covariance must be of {self.n_models} models; it is {self.belief.covariance.shape}"
+            )
         if self.k < 2:
             raise MatchmakingError(f"a matchup needs at least 2 models; k is {self.k}")
 

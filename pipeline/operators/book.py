@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 
 from pipeline.contracts.ballot import Ballots
 from pipeline.contracts.control import ControlEvent, decode_control
+from pipeline.contracts.vote_filter import VoteFilter
 from pipeline.operators.archive_rows import Repeated, cut_blocks, read_votes, split_events
 from pipeline.operators.arena_state import ArenaState
 from pipeline.operators.entrants import Entrants, find_entrants, rows_by_word, take_ballots
 from pipeline.operators.registry import LiveRegistry
-from pipeline.operators.retractions import EVERYWHERE, Retractions
+from pipeline.operators.retractions import Retractions
 
 
 class Book:
@@ -110,12 +111,9 @@ class Book:
             self.retractions_changed = True
             self._to_rebuild |= {event.arena} if event.arena else set(self.arenas)
 
-    def leave_out(self, voters: Iterable[str], event_from: int | None, event_until: int | None) -> None:
-        """Leave votes out of all boards from the start, as if retracted: a replay that asks "what if"."""
-        if names := set(voters):
-            self.retractions.voters.setdefault(EVERYWHERE, set()).update(names)
-        self.retractions.event_from = event_from
-        self.retractions.event_until = event_until
+    def leave_out(self, chosen: VoteFilter) -> None:
+        """Leave votes out of all boards from the start, whatever is restored: a replay that asks "what if"."""
+        self.retractions.leave_out(chosen)
         self.retractions_changed = True
 
     def needs_settling(self) -> bool:

@@ -6,8 +6,9 @@ to take; rows below it were taken before. A batch that starts above the mark wou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,3 +61,14 @@ class Fence:
                 self.marks[span.source] = span.end
                 moved = True
         return moved
+
+
+def encode_identities(identities: Mapping[TopicPartition, str]) -> bytes:
+    """Return as JSON to which partitions marks belong (`EventLog.identities`)."""
+    return msgspec.json.encode([(*source, identity) for source, identity in sorted(identities.items())])
+
+
+def decode_identities(blob: bytes) -> dict[TopicPartition, str]:
+    """Undo `encode_identities`."""
+    rows = msgspec.json.decode(blob, type=list[tuple[str, int, str]])
+    return {TopicPartition(topic, partition): identity for topic, partition, identity in rows}

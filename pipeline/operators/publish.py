@@ -2,8 +2,9 @@
 
 The owner's thread takes a copy of an arena's counts and filters when the publisher is free (`offer`); a thread of its
 own fits and publishes it. While a fit runs, commits go on, and when it ends the newest state is taken next: a slow
-fit delays boards and nothing else. An arena that cannot be rated keeps what was published of it last, which is said
-once; it is tried again at its next commit, because the same counts would give the same error.
+fit delays boards and nothing else. An arena that cannot be rated, or whose files cannot be written, keeps what was
+published of it last, which is said once; it is tried again at its next commit, because the same counts would give the
+same error.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pyarrow as pa
 from pipeline.contracts.arena import RegisteredArena
 from pipeline.contracts.matchup import Matchup
 from pipeline.contracts.snapshot import METHODS, Board, ModelRating, Publication
-from pipeline.contracts.store import Store
+from pipeline.contracts.store import PublishError, Store
 from pipeline.operators.rate import Rate
 from pipeline.rating.average import MAX_MODELS, AverageState
 from pipeline.rating.board import MethodBoard, rate_models
@@ -25,6 +26,8 @@ from pipeline.rating.elo import EloState
 from pipeline.rating.errors import RatingError
 from pipeline.rating.ksort_filter import KsortState
 from pipeline.rating.pair_counts import PairCounts
+
+_Failure = RatingError | PublishError
 
 MIN_INTERVAL_MS = 500
 """Boards are published at most twice a second."""
@@ -123,7 +126,7 @@ class _Outcome:
 
     commit: int
     at: int
-    error: RatingError | None = None
+    error: _Failure | None = None
 
 
 class Publisher:
@@ -155,7 +158,7 @@ class Publisher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publish")
         self._running: Future[dict[str, _Outcome]] | None = None
         self._pending: set[str] = set()
-        self._unrated: set[str] = set()
+        self._failed: set[str] = set()
         self._last: int | None = None
 
     def note_changes(self, arena_ids: Sequence[str]) -> None:
@@ -200,22 +203,21 @@ class Publisher:
     def _report(self, outcomes: dict[str, _Outcome]) -> None:
         for arena_id, outcome in outcomes.items():
             if outcome.error is None:
-                self._unrated.discard(arena_id)
+                self._failed.discard(arena_id)
                 self._on_published(arena_id, outcome.commit, outcome.at)
-            elif arena_id not in self._unrated:
-                self._unrated.add(arena_id)
-                self._announce(f"arena {arena_id} cannot be rated, and its board stays as it is: {outcome.error}")
+            elif arena_id not in self._failed:
+                self._failed.add(arena_id)
+                what = "rated" if isinstance(outcome.error, RatingError) else "published"
+                self._announce(f"arena {arena_id} cannot be {what}, and its board stays as it is: {outcome.error}")
 
     def _publish(self, pages: list[Page]) -> dict[str, _Outcome]:
         """Publish `pages`; return by arena what became of it."""
         outcomes: dict[str, _Outcome] = {}
         for page in pages:
-            arena_id = page.registered.arena.id
+            failure: _Failure | None = None
             try:
-                publication = make_publication(page, self._clock())
-            except RatingError as error:
-                outcomes[arena_id] = _Outcome(page.commit, self._clock(), error)
-                continue
-            self._store.publish([publication])
-            outcomes[arena_id] = _Outcome(page.commit, self._clock())
+                self._store.publish([make_publication(page, self._clock())])
+            except (RatingError, PublishError) as error:
+                failure = error
+            outcomes[page.registered.arena.id] = _Outcome(page.commit, self._clock(), failure)
         return outcomes

@@ -11,7 +11,7 @@ archive feeds the same rows to the same code (`Book`), which is why it ends in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -34,11 +34,17 @@ from pipeline.operators.archive_rows import make_archive_rows
 from pipeline.operators.arena_state import ArenaState, StoredArena
 from pipeline.operators.book import Book
 from pipeline.operators.events import read_event
-from pipeline.operators.fence import Fence
+from pipeline.operators.fence import Fence, decode_identities, encode_identities
 from pipeline.operators.ingest import Decoded
 from pipeline.operators.judge import ACCEPTED, judge_votes, make_dead_letters
 from pipeline.operators.open_matchups import OpenMatchups
-from pipeline.operators.proposals import expire_matchups, top_up
+from pipeline.operators.proposals import (
+    Proposer,
+    expire_matchups,
+    make_proposals,
+    open_proposals,
+    request_proposals,
+)
 from pipeline.operators.registry import LiveRegistry
 from pipeline.operators.retractions import Retractions
 from pipeline.operators.window import DEFAULT_CAPACITY, DedupWindow
@@ -118,6 +124,16 @@ class Rate:
         Takes one line for people, such as the name of a model that registered itself.
     archive
         Where earlier votes are read for a rebuild after a retraction; None = `store`.
+    proposer
+        Makes proposals beside ingestion, for one of the next commits; None = each commit makes its own, so that they
+        are a function of its state.
+
+    Attributes
+    ----------
+    keeps_positions : bool
+        Whether commits say where the log was read to. A replay that passes records over must not.
+    identities : dict
+        Which partitions were read (`EventLog.identities`), as committed with the positions.
     """
 
     def __init__(
@@ -127,11 +143,13 @@ class Rate:
         *,
         announce: Callable[[str], None] = lambda _: None,
         archive: ArchiveSource | None = None,
+        proposer: Proposer | None = None,
     ) -> None:
         self.store = store
         self.settings = settings or RateSettings()
         self._announce = announce
         self._archive = archive or store
+        self._proposer = proposer
         loaded = store.load()
         state = loaded.state
         self.last_commit = loaded.commit
@@ -158,6 +176,8 @@ class Rate:
             policy = registry.arenas[arena_id].arena.settings.policy
             if self.settings.propose and policy not in POLICIES:
                 announce(f"arena {arena_id} has no proposals: its matchmaking policy {policy} is unknown here")
+        self.keeps_positions = True
+        self.identities = decode_identities(state.get("log", b"[]"))
         self._torn = False
         self._begin()
 
@@ -167,6 +187,7 @@ class Rate:
         self._dead: list[pa.Table] = []
         self._entries: list[NDArray[np.void]] = []
         self._moved = False
+        self._identified = False
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -285,6 +306,11 @@ class Rate:
             self._moved = True
             self.tally.count_accepted(self._apply(rows) if stage else self.book.apply_rows(rows))
 
+    def note_identities(self, found: Mapping[TopicPartition, str]) -> None:
+        """Note which partitions the positions belong to; the next commit says so."""
+        self.identities |= found
+        self._identified |= bool(found)
+
     def has_uncommitted(self) -> bool:
         """Whether anything happened since the last commit."""
         book = self.book
@@ -337,7 +363,14 @@ class Rate:
         for arena_id, state in self.book.arenas.items():
             live = self.book.registry.arenas[arena_id]
             self._open.remove(arena_id, [matchup.matchup_id for matchup in expire_matchups(state, now)])
-            new = top_up(live, state, now=now, commit=number, seed=self.settings.seed)
+            made = [] if self._proposer is None else self._proposer.take(arena_id)
+            new = open_proposals(live, state, made)
+            if self._proposer is None or self._proposer.is_free(arena_id):
+                request = request_proposals(live, state, now=now, commit=number, seed=self.settings.seed)
+                if request is not None and self._proposer is not None:
+                    self._proposer.ask(request)
+                elif request is not None:
+                    new += open_proposals(live, state, make_proposals(request))
             self._open.add(arena_id, [matchup.matchup_id for matchup in new])
             proposals.extend(new)
         return tuple(proposals)
@@ -354,8 +387,11 @@ class Rate:
             state["registry"] = msgspec.json.encode(book.registry.freeze())
         if book.retractions_changed:
             state["retractions"] = msgspec.msgpack.encode(book.retractions)
+            state["filter"] = msgspec.json.encode(book.retractions.filter)
         if self._moved:
             state["tally"] = msgspec.msgpack.encode(self.tally)
+        if self._identified:
+            state["log"] = encode_identities(self.identities)
         if self.window.limit != self._stored_limit:
             state["window"] = msgspec.msgpack.encode({"limit": self.window.limit})
         deltas, replaced = {}, {}
@@ -370,7 +406,7 @@ class Rate:
             number=number,
             log_time=book.log_time,
             sequence=book.sequence,
-            positions=dict(self.fence.marks),
+            positions=dict(self.fence.marks) if self.keeps_positions else {},
             dead=pa.concat_tables(self._dead) if self._dead else None,
             window=np.concatenate([np.zeros(0, WINDOW_DTYPE), *self._entries]),
             horizon=self.window.horizon,

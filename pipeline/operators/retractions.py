@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.contracts.control import ControlEvent
+from pipeline.contracts.vote_filter import VoteFilter
 
 EVERYWHERE = "*"
 """Scope of an event without an arena: no arena id looks like this."""
@@ -17,17 +18,29 @@ EVERYWHERE = "*"
 class Retractions(msgspec.Struct):
     """What is retracted, by scope: an arena id, or `EVERYWHERE`. Changed in place by events.
 
-    A replay that looks at a stretch of the voters' time only (`event_from` <= time <= `event_until`, ms) leaves the
-    other votes out in the same way.
+    A replay that asks "what if" leaves votes out in the same way: those of some voters (`left_out`), and those outside
+    a stretch of the voters' time (`event_from` <= time <= `event_until`, ms). No event changes what it leaves out.
     """
 
     voters: dict[str, set[str]] = {}
     matchups: dict[str, set[str]] = {}
+    left_out: set[str] = set()
     event_from: int | None = None
     event_until: int | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.voters or self.matchups) or self.event_from is not None or self.event_until is not None
+        return bool(self.voters or self.matchups or self.filter)
+
+    @property
+    def filter(self) -> VoteFilter:
+        """What is left out though no event retracted it."""
+        return VoteFilter(voters=tuple(sorted(self.left_out)), event_from=self.event_from, event_until=self.event_until)
+
+    def leave_out(self, chosen: VoteFilter) -> None:
+        """Leave votes out, whatever is restored."""
+        self.left_out = set(chosen.voters)
+        self.event_from = chosen.event_from
+        self.event_until = chosen.event_until
 
     def apply(self, event: ControlEvent) -> bool:
         """Apply a `voters.*` or `matchups.*` event; return whether anything changed.
@@ -61,6 +74,8 @@ class Retractions(msgspec.Struct):
                 if scope != EVERYWHERE and found.any():
                     found &= _among(rows["arena"].cast(pa.string()), {scope})
                 hit |= found
+        if self.left_out:
+            hit |= _among(rows["voter"], self.left_out)
         times = rows["time"].to_numpy()
         if self.event_from is not None:
             hit |= times < self.event_from

@@ -86,7 +86,7 @@ _MIN_STEP: Final = 256
 _MAX_STEP: Final = 16_384
 _STEPS_A_DOUBLING: Final = 4
 _PSEUDO_TIES: Final = 0.5  # ties may come for the first time in any block: half a tie, as Krichevsky and Trofimov
-_TOLERANCE: Final = 1e-5  # Fisher steps converge by a factor each: what is left is below 1e-4 standard deviations
+_TOLERANCE: Final = 1e-4  # Fisher steps converge by a factor each: what is left is about as many standard deviations
 _LEARNING_TOLERANCE: Final = 1e-2  # the next block begins where this one ended, and no loss feels a hundredth of an sd
 _MAX_ITERATIONS: Final = 500  # two votes at a wide prior need some hundred
 _LEAST_P: Final = 1e-300
@@ -278,6 +278,24 @@ def fit_average(
         return finish_fit(sorted_pairs, averaged, settings)
 
 
+def predict_pairs(
+    state: AverageState,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    *,
+    settings: PosteriorSettings = DEFAULT_SETTINGS,
+) -> NDArray[np.float64]:
+    """Return the average's P(i wins), P(j wins), P(tie) of pairs of model indices (p,), float64 (p, 3).
+
+    As the state stands, that is from the votes up to its last block.
+    """
+    if not len(state.models):
+        return np.full((len(first), 3), 1.0 / 3.0)
+    share = tie_share(state.counts.pairs(settings.weigh_ballot), pseudo_ties=_PSEUDO_TIES)
+    parts = [_predict(state, m, first, second, share) for m in range(len(LIKELIHOODS))]
+    return np.asarray(np.tensordot(state.weights, np.array(parts), axes=1), np.float64)
+
+
 def _score_block(state: AverageState, block: WeightedPairs, share: float) -> AverageState:
     """Add each likelihood's loss on `block`, and the average's."""
     losses = np.array([_lose_block(state, m, block, share) for m in range(len(LIKELIHOODS))])
@@ -287,9 +305,16 @@ def _score_block(state: AverageState, block: WeightedPairs, share: float) -> Ave
 
 
 def _lose_block(state: AverageState, m: int, block: WeightedPairs, share: float) -> float:
-    theta_i, variance_i = _look_up(state, m, block.first)
-    theta_j, variance_j = _look_up(state, m, block.second)
-    p = predict_differences(
+    logs = np.log(np.maximum(_predict(state, m, block.first, block.second, share), _LEAST_P))
+    return -float(np.add.reduce(block.wins * logs[:, 0] + block.losses * logs[:, 1] + block.ties * logs[:, 2]))
+
+
+def _predict(
+    state: AverageState, m: int, first: NDArray[np.int64], second: NDArray[np.int64], share: float
+) -> NDArray[np.float64]:
+    theta_i, variance_i = _look_up(state, m, first)
+    theta_j, variance_j = _look_up(state, m, second)
+    return predict_differences(
         LIKELIHOODS[m],
         theta_i - theta_j,
         np.sqrt(variance_i + variance_j),
@@ -297,8 +322,6 @@ def _lose_block(state: AverageState, m: int, block: WeightedPairs, share: float)
         tie_share=share,
         nodes=_NODES,
     )
-    logs = np.log(np.maximum(p, _LEAST_P))
-    return -float(np.add.reduce(block.wins * logs[:, 0] + block.losses * logs[:, 1] + block.ties * logs[:, 2]))
 
 
 def _look_up(state: AverageState, m: int, models: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -215,9 +215,9 @@ class PairCounts:
 
     def _sum_kind(self, kind: Kind, n: int, *, second: bool = False) -> NDArray[np.int64]:
         keep = self.kinds == kind
-        total = np.zeros(n, np.int64)
-        np.add.at(total, (self._second() if second else self._first())[keep], self.counts[keep])
-        return total
+        index = (self._second() if second else self._first())[keep]
+        # sums of float64 are exact below 2**53, and bincount is ten times as quick as np.add.at
+        return np.bincount(index, self.counts[keep], n).astype(np.int64)
 
 
 def pack_code(kind: Kind, k: int, best: bool, i: int, j: int) -> int:

@@ -57,14 +57,33 @@ def open_writer(path: Path) -> pq.ParquetWriter:
 
 
 def open_file(path: Path) -> pq.ParquetFile:
-    """Open an archive file for `read_group`. Raises FileNotFoundError."""
-    return pq.ParquetFile(path, read_dictionary=[*_DICTIONARIES, _NESTED[0]])
+    """Open an archive file for `read_group`. Raises FileNotFoundError, and `StoreError` for a damaged one."""
+    with _naming(path):
+        return pq.ParquetFile(path, read_dictionary=[*_DICTIONARIES, _NESTED[0]])
 
 
-def read_group(file: pq.ParquetFile, group: int) -> list[pa.RecordBatch]:
-    """Read one row group as `DISK_SCHEMA`. Several at once pyarrow 25 cannot, with nested dictionaries."""
-    table = file.read_row_group(group, use_threads=False).cast(DISK_SCHEMA)
+def read_group(file: pq.ParquetFile, group: int, path: Path) -> list[pa.RecordBatch]:
+    """Read one row group of the file at `path` as `DISK_SCHEMA`. Raises `StoreError` if it is damaged.
+
+    Several at once pyarrow 25 cannot, with nested dictionaries.
+    """
+    with _naming(path):
+        table = file.read_row_group(group, use_threads=False).cast(DISK_SCHEMA)
     return [batch for batch in table.to_batches() if len(batch)]
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say which file is damaged."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        why = " ".join(str(error).split())
+        raise StoreError(
+            f"the archive file {path} is damaged ({why}): put it back from a copy, or replay the log into a new store"
+        ) from error
 
 
 def pack_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -157,18 +176,18 @@ def read_rows(
                 missing = file.path
                 break
             with opened:
-                yield from _read_file(opened, after, until, batch_rows)
+                yield from _read_file(opened, root / file.path, after, until, batch_rows)
             after = file.last_sequence
         else:
             return
 
 
-def _read_file(file: pq.ParquetFile, after: int, until: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
+def _read_file(file: pq.ParquetFile, path: Path, after: int, until: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
     for group in range(file.num_row_groups):
         known = file.metadata.row_group(group).column(0).statistics
         if known.max <= after or known.min > until:
             continue
-        for batch in read_group(file, group):
+        for batch in read_group(file, group, path):
             start, end = np.searchsorted(batch.column(0).to_numpy(), [after, until], "right")
             rows = unpack_rows(batch.slice(start, end - start))
             for first in range(0, len(rows), batch_rows):

@@ -182,8 +182,10 @@ def merge_archive(root: Path, sources: Sequence[StoreFile]) -> StoreFile:
     writer = GroupWriter(path)
     try:
         for source in sources:
-            with open_file(root / source.path) as file:
-                for batch in chain.from_iterable(read_group(file, group) for group in range(file.num_row_groups)):
+            merged = root / source.path
+            with open_file(merged) as file:
+                groups = (read_group(file, group, merged) for group in range(file.num_row_groups))
+                for batch in chain.from_iterable(groups):
                     writer.write(batch)
     except BaseException:
         writer.abandon()

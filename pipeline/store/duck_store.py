@@ -46,7 +46,9 @@ from pipeline.store.window_segments import WINDOW, read_window, write_window
 GRACE_MS: Final = 600_000
 """Superseded files are deleted this much later: a reader that has just read a manifest still finds them."""
 
-_REGISTRY: Final = "registry"
+_LOG_READ: Final = "log"
+_TOLD: Final = {"registry": b"null", _LOG_READ: b"[]", "filter": b"{}"}
+"""Blobs of operator state, in JSON, that manifests repeat under these names; and what they say if there is none."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -104,8 +106,8 @@ class DuckStore:
         require_named(self.path, [file.path for file, superseded_at in known if superseded_at is None])
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="store-merge")
         self._files = LiveFiles(self.path, known, self._executor, self._grace)
-        self._guard = threading.Lock()  # head, files and registry belong together in a manifest
-        self._registry = self._ledger.state_blob(_REGISTRY) or b"null"
+        self._guard = threading.Lock()  # head, files and what is told of the state belong together in a manifest
+        self._told = {key: self._ledger.state_blob(key) or absent for key, absent in _TOLD.items()}
         self._count_sizes = self._ledger.count_sizes()
         self._publisher = Publisher(self.path, self._executor, self._grace)
         self._publisher.remove_leftovers()
@@ -264,7 +266,7 @@ class DuckStore:
         with self._guard:
             self._files.accept(change, self._head, merged)
             self._head = change.head
-            self._registry = change.state.get(_REGISTRY, self._registry) or b"null"
+            self._told = {key: change.state.get(key, self._told[key]) or absent for key, absent in _TOLD.items()}
         for blob in change.counts:
             sizes = self._count_sizes.setdefault(blob.arena, [])
             sizes[:] = [] if blob.whole else [each for each in sizes if each[1] or not blob.folded]
@@ -289,7 +291,7 @@ class DuckStore:
         """Publish arenas with their count tables; one that is older than what is published is left out.
 
         At the commit that is published already, only a board that is newer (a fit or rebuild has ended) is
-        news. Raises `StoreError`.
+        news. Raises `PublishError` if an arena's files cannot be written.
         """
         self._require_open()
         now = self._clock()
@@ -322,7 +324,9 @@ class DuckStore:
                 horizon=head.horizon,
                 positions=encode_positions(dict(head.positions)),
                 arenas=arenas,
-                registry=msgspec.Raw(self._registry),
+                registry=msgspec.Raw(self._told["registry"]),
+                log=msgspec.Raw(self._told["log"]),
+                filter=msgspec.Raw(self._told["filter"]),
                 archive=self._files.of("archive"),
                 dead=self._files.of("dead"),
                 window=self._files.of("window"),
@@ -347,9 +351,9 @@ class DuckStore:
     def adopt(self, source: StoreReader, *, sequence: int | None = None) -> None:
         """End an archive replay: go on from the log where `source` stands, with its de-duplication window.
 
-        Takes over positions, horizon, window and dead letters in one commit; this store's own window and dead
-        letters are replaced. `sequence` is what the replay has read to: with it, a source that has archived
-        more since is refused, because its positions would lead past those votes. Raises `StoreError`.
+        Takes over positions, which log they are of, horizon, window and dead letters in one commit; this store's own
+        window and dead letters are replaced. `sequence` is what the replay has read to: with it, a source that
+        has archived more since is refused, because its positions would lead past those votes. Raises `StoreError`.
         """
         self._require_open()
         taken = transfer.link_state(self.path, source, sequence)
@@ -362,7 +366,8 @@ class DuckStore:
             positions=taken.positions,
             created=self._clock(),
         )
-        self._apply(Change(head=head, files=taken.files, superseded=[file.path for file in own]))
+        state = {_LOG_READ: bytes(taken.manifest.log)}
+        self._apply(Change(head=head, state=state, files=taken.files, superseded=[file.path for file in own]))
 
     def _apply(self, change: Change) -> None:
         try:

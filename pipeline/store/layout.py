@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from pipeline.contracts.log import MAX_APPEND_TIME
 from pipeline.contracts.store import StoreError
 from pipeline.store.archive_writer import ARCHIVE
 from pipeline.store.dead_letters import DEAD
@@ -25,8 +26,11 @@ def wall_clock_ms() -> int:
 
 
 def hour_of(log_time: int) -> str:
-    """Return the hour (UTC) of a time in ms as the archive writes it."""
-    return datetime.fromtimestamp(log_time / 1000, UTC).strftime("%Y%m%dT%H")
+    """Return the hour (UTC) of a time in ms as the archive writes it; outside of 1970 to 9999 the nearest one.
+
+    Logs refuse such times, but a broker or a table written by another program may have them.
+    """
+    return datetime.fromtimestamp(min(max(log_time, 0), MAX_APPEND_TIME) // 1000, UTC).strftime("%Y%m%dT%H")
 
 
 def make_layout(root: Path) -> None:

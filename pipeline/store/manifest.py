@@ -57,7 +57,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """MANIFEST.json of a store: one commit, and the files that hold it. `version` rises with every writing.
 
     Archive files may hold rows with a higher sequence than `sequence`: they are not part of this commit.
-    `registry` is JSON of `contracts.arena.Registry`, or null.
+    `registry` is JSON of `contracts.arena.Registry`, or null; `log` says which partitions `positions` belong to, as the
+    operator stored it; `filter` is JSON of `contracts.vote_filter.VoteFilter`.
     """
 
     format: int
@@ -69,6 +70,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     positions: tuple[PositionRow, ...]
     arenas: dict[str, PublishedArena]
     registry: msgspec.Raw
+    log: msgspec.Raw = msgspec.Raw(b"[]")
+    filter: msgspec.Raw = msgspec.Raw(b"{}")
     archive: tuple[StoreFile, ...]
     dead: tuple[StoreFile, ...]
     window: tuple[StoreFile, ...]
@@ -131,18 +134,25 @@ class ArenaManifest(msgspec.Struct, frozen=True, kw_only=True):
     superseded: tuple[SupersededFile, ...] = ()
 
 
+class DamagedManifestError(StoreError):
+    """A manifest is no JSON, or not that of a manifest: what a disk or a careless hand has made of it."""
+
+
 class _FormatOnly(msgspec.Struct):
     format: int
 
 
 def decode_manifest(data: bytes, kind: type[T], where: Path) -> T:
-    """Decode a manifest of this program's format. Raises `StoreError` for another format or a broken file."""
+    """Decode a manifest of this program's format. Raises `StoreError` for another format or a broken file.
+
+    A broken one is a `DamagedManifestError`.
+    """
     try:
         found = msgspec.json.decode(data, type=_FormatOnly).format
         if found == FORMAT:
             return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
-        raise StoreError(
+        raise DamagedManifestError(
             f"{where} is damaged ({error}): put it back from a copy; a store's own is rewritten by its next opening"
         ) from None
     raise StoreError(describe_format(found, where))

@@ -18,13 +18,14 @@ import pyarrow as pa
 
 from pipeline.contracts.ids import folder_name
 from pipeline.contracts.snapshot import Board, Publication
-from pipeline.contracts.store import StoreError
+from pipeline.contracts.store import PublishError
 from pipeline.store.files import make_folder, remove_file, replace_file, sync_path
 from pipeline.store.history import make_rows, merge_segments, plan_segments, write_segment
 from pipeline.store.manifest import (
     FORMAT,
     MANIFEST_NAME,
     ArenaManifest,
+    DamagedManifestError,
     HistoryFile,
     PublishedArena,
     SupersededFile,
@@ -62,7 +63,10 @@ class Publisher:
     def _find_folders(self) -> Iterator[_ArenaFolder]:
         for path in sorted(self._root.iterdir()):
             if (manifest := path / MANIFEST_NAME).is_file():
-                yield _ArenaFolder(path, decode_manifest(manifest.read_bytes(), ArenaManifest, manifest))
+                try:
+                    yield _ArenaFolder(path, decode_manifest(manifest.read_bytes(), ArenaManifest, manifest))
+                except DamagedManifestError as error:  # the job publishes the arena anew; nothing else names its files
+                    _LOG.warning("%s; the arena's board is published anew, and its history begins again", error)
 
     def remove_leftovers(self) -> None:
         """Delete files that no publication names: of a publication that a crash cut off."""
@@ -87,7 +91,7 @@ class Publisher:
         }
 
     def publish(self, publications: Sequence[tuple[Publication, pa.Table]], now: int) -> None:
-        """Publish what is newer than what is there. Raises `StoreError`; each arena is old or new then."""
+        """Publish what is newer than what is there. Raises `PublishError`; each arena is old or new then."""
         with self._lock:
             for publication, counts in publications:
                 folder = self._folders.get(publication.arena)
@@ -96,7 +100,7 @@ class Publisher:
                 try:
                     self._publish_arena(folder, publication, counts, now)
                 except OSError as error:
-                    raise StoreError(f"cannot publish {publication.arena} in {folder.path}: {error}") from error
+                    raise PublishError(f"cannot publish {publication.arena} in {folder.path}: {error}") from error
                 self._folders[publication.arena] = folder
 
     def _publish_arena(self, folder: _ArenaFolder, publication: Publication, counts: pa.Table, now: int) -> None:

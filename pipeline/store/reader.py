@@ -24,6 +24,7 @@ from pipeline.contracts.ids import folder_name
 from pipeline.contracts.log import Position, TopicPartition
 from pipeline.contracts.snapshot import METHODS, Board, ModelRating, Publication
 from pipeline.contracts.status import Sample
+from pipeline.contracts.vote_filter import VoteFilter
 from pipeline.store.archive_format import read_rows
 from pipeline.store.dead_letters import DEAD_SCHEMA, choose_dead, iter_dead, read_dead
 from pipeline.store.errors import ReaderError
@@ -100,6 +101,10 @@ class StoreReader:
         """Return all arenas that are known."""
         raw = bytes(self.manifest().registry)
         return Registry() if raw == b"null" else msgspec.json.decode(raw, type=Registry)
+
+    def filter(self) -> VoteFilter:
+        """Return which of the archived votes count on no board, because a replay was asked to leave them out."""
+        return msgspec.json.decode(bytes(self.manifest().filter), type=VoteFilter)
 
     def positions(self) -> dict[TopicPartition, Position]:
         """Return the next position of every partition read."""

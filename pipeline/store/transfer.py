@@ -85,7 +85,8 @@ def _copy_rows(source: Path, root: Path, file: StoreFile, after: int, last_commi
     writer = GroupWriter(root / path)
     try:
         with open_file(source / file.path) as opened:
-            for batch in chain.from_iterable(read_group(opened, group) for group in range(opened.num_row_groups)):
+            groups = (read_group(opened, group, source / file.path) for group in range(opened.num_row_groups))
+            for batch in chain.from_iterable(groups):
                 mask = pc.and_(
                     pc.greater(batch.column("sequence"), after),
                     pc.less_equal(batch.column("commit"), last_commit),

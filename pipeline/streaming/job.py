@@ -55,7 +55,8 @@ def run_job(
     owner_key
         Names the owner in this process; the store's path.
     stop
-        Set by a signal handler or another thread: the bundle in progress is committed and published first.
+        Set by a signal handler or another thread: the bundle in progress is committed and published first. While
+        waiting to start again after a failure there is none, and the last commit holds.
     announce
         Takes one line for people.
     live, bundle_polls, clock
@@ -122,7 +123,7 @@ def _run_until_end(
         announce(f"the job failed ({text}); it starts again from commit {commit} in {backoff.wait_s:.3g} s")
         store.heartbeat(clock(), watch.note_failure(text, restarts=True))
         if stop.wait(backoff.wait_s):
-            raise JobError(f"stopped while waiting to start again after {text}") from failure
+            return
 
 
 def _run_once(make_owner: Callable[[], Owner], owner_key: str, row_times: bool) -> Exception | None:
@@ -134,6 +135,8 @@ def _run_once(make_owner: Callable[[], Owner], owner_key: str, row_times: bool) 
     try:
         register_owner(owner_key, owner)
         pipeline = beam.Pipeline(runner=EmbeddedRunner(), options=PipelineOptions(["--streaming"]))
+        # Only transforms of other languages use it, and a killed job would leave it behind.
+        Path(pipeline.local_tempdir).rmdir()
         build_graph(pipeline, owner_key, row_times=row_times)
         pipeline.run()
         owner.finish()

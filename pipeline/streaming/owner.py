@@ -29,8 +29,10 @@ from pipeline.contracts.log import (
 from pipeline.contracts.matchup import encode_matchup
 from pipeline.contracts.store import Store
 from pipeline.operators.ingest import Decoded
+from pipeline.operators.proposals import Proposer
 from pipeline.operators.publish import Publisher
 from pipeline.operators.rate import Rate, RateSettings
+from pipeline.streaming.known_log import KnownLog
 from pipeline.streaming.watch import Watch
 
 POLL_RECORDS = 40_000
@@ -116,10 +118,12 @@ class Owner:
         self._keeps_matchups = True
         self._backoff = Backoff()
         self.publisher = Publisher(store, clock, announce=announce, on_published=watch.note_published)
+        # With a seed, and over a finite log, proposals are made at each commit: a function of its state, not of time.
+        self._proposer = Proposer() if live and settings.propose and settings.seed is None else None
         try:
             self.load()
         except BaseException:
-            self.publisher.close()
+            self._close_threads()
             raise
 
     @contextmanager
@@ -133,8 +137,9 @@ class Owner:
 
     def load(self) -> None:
         """Take the operator's memory from the store's last commit, and read the log from there."""
-        self.rate = Rate(self._store, self._settings, announce=self._announce)
+        self.rate = Rate(self._store, self._settings, announce=self._announce, proposer=self._proposer)
         self._watch.note_load(self.rate)
+        self._known = KnownLog(self._log, self.rate)
         self.publisher.note_changes(tuple(self.rate.book.arenas))
         self._dirty = False
         self._drop_reader()
@@ -164,6 +169,7 @@ class Owner:
             return Poll(self.clock())
         try:
             if self._reader is None:
+                self._known.check()
                 self._reader = self._log.reader(self.rate.fence.marks, live=self._live)
             votes = self._take_ahead() or self._reader.poll(VOTES, POLL_RECORDS, timeout)
             # Read after the votes and put before them: an event appended before a vote is in force for it.
@@ -215,6 +221,7 @@ class Owner:
 
     def commit(self) -> None:
         """Commit the bundle, write its proposals to the log, and have the boards published."""
+        self._known.note()
         now = self.clock()
         committed = self.rate.commit(now)
         self._dirty = False
@@ -261,12 +268,17 @@ class Owner:
             self._beat()
 
     def close(self) -> None:
-        """Release reader, writer and publisher."""
-        self.publisher.close()
+        """Release reader, writer, publisher and proposer."""
+        self._close_threads()
         self._drop_reader()
         self._ahead_thread.shutdown()
         if self._writer is not None:
             self._writer.close()
+
+    def _close_threads(self) -> None:
+        self.publisher.close()
+        if self._proposer is not None:
+            self._proposer.close()
 
 
 _OWNERS: dict[str, Owner] = {}

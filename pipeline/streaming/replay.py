@@ -15,17 +15,21 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.contracts.log import EventLog
 from pipeline.contracts.store import StoreError
+from pipeline.contracts.vote_filter import VoteFilter
 from pipeline.operators.publish import Publisher
 from pipeline.operators.rate import Rate, RateSettings
+from pipeline.operators.retractions import Retractions
 from pipeline.store.duck_store import DuckStore
 from pipeline.store.reader import StoreReader
 from pipeline.streaming.elements import ingest_votes
+from pipeline.streaming.known_log import KnownLog
 from pipeline.streaming.owner import wall_clock
 from pipeline.streaming.read_ahead import read_ahead
 
@@ -47,7 +51,8 @@ class ReplayFilter:
     Attributes
     ----------
     until : int or None
-        Only records appended up to this time, ms.
+        Only records appended up to this time, ms, each by its own append time. The new store then does not know
+        where the log was read to: a later record may lie before an earlier one.
     event_from, event_until : int or None
         Only votes with the voter's time within these bounds, ms; the others are archived and not counted.
     without_voters : tuple of str
@@ -60,9 +65,9 @@ class ReplayFilter:
     without_voters: tuple[str, ...] = ()
 
     @property
-    def leaves_out(self) -> bool:
-        """Whether votes are archived and not counted."""
-        return bool(self.without_voters) or self.event_from is not None or self.event_until is not None
+    def votes(self) -> VoteFilter:
+        """Which votes are archived and not counted."""
+        return VoteFilter(voters=self.without_voters, event_from=self.event_from, event_until=self.event_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +80,18 @@ class Replayed:
 
 
 def check_live(store: DuckStore) -> None:
-    """Refuse a store that cannot go on live: one made by a replay that stopped early holds no log positions."""
+    """Refuse a store that cannot go on live, or would answer "what if": made by a replay that passed votes over."""
     loaded = store.load()
     if loaded.sequence and not loaded.positions:
         raise StoreError(
             "this store was made by a replay with --until, so it does not know where the log was read to; "
             "replay the whole archive into a new store to go on live"
+        )
+    if "retractions" in loaded.state and msgspec.msgpack.decode(loaded.state["retractions"], type=Retractions).filter:
+        raise StoreError(
+            "this store was made by a replay that left votes out (--event-from, --event-until or --without-voter), and "
+            "would go on leaving them out; replay the log, or the store that it was made from, without these options "
+            "into a new store to go on live"
         )
 
 
@@ -120,7 +131,7 @@ def replay_log(
     """
     rate, publisher = _start(store, settings, chosen, announce)
     row_times = log.row_times
-    pace, commits = _Pace(), 0
+    pace, commits, known = _Pace(), 0, KnownLog(log, rate)
     reader = log.merged_reader({}, until=chosen.until)
     polls = ((poll, ingest_votes(poll.votes, row_times=row_times)) for poll in reader.polls(_POLL_RECORDS))
     try:
@@ -130,7 +141,9 @@ def replay_log(
                 progress(decoded.votes.num_rows)
                 pace.add(len(poll.control) + decoded.votes.num_rows + decoded.rejects.num_rows)
                 if pace.is_due():
+                    known.note()
                     commits += _commit(rate, publisher)
+        known.note()
         commits += _commit(rate, publisher)
         publisher.finish(rate)
         store.heartbeat(wall_clock())
@@ -152,6 +165,7 @@ def replay_archive(
 ) -> Replayed:
     """Rate the archive of `source` into `store`, which must be new.
 
+    Votes that do not count in `source`, because it was made by a replay that left them out, do not count here either.
     Without `until` the archive's files are taken over as they are, and with them log positions and de-duplication
     window. With it the rows are written again, and the new store cannot go on live.
 
@@ -167,7 +181,7 @@ def replay_archive(
     """
     settings = settings or RateSettings(propose=False)
     linked = chosen.until is None
-    rate, publisher = _start(store, settings, chosen, announce, archive=source if linked else None)
+    rate, publisher = _start(store, settings, chosen, announce, source)
     pace, commits = _Pace(), 0
 
     def commit(number: int) -> None:
@@ -240,15 +254,17 @@ def _start(
     settings: RateSettings,
     chosen: ReplayFilter,
     announce: Callable[[str], None],
-    archive: StoreReader | None = None,
+    source: StoreReader | None = None,
 ) -> tuple[Rate, Publisher]:
-    rate = Rate(store, settings, announce=announce, archive=archive)
+    linked = source is not None and chosen.until is None
+    rate = Rate(store, settings, announce=announce, archive=source if linked else None)
     if rate.last_commit:
         raise StoreError(
             f"the store already has {rate.last_commit} commits; replay into a new folder, or delete it first"
         )
-    if chosen.leaves_out:
-        rate.book.leave_out(chosen.without_voters, chosen.event_from, chosen.event_until)
+    rate.keeps_positions = chosen.until is None
+    if left_out := chosen.votes.narrow(VoteFilter() if source is None else source.filter()):
+        rate.book.leave_out(left_out)
     return rate, Publisher(store, wall_clock, announce=announce)
 
 

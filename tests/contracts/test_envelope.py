@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contracts.envelope import encode_envelope
+from pipeline.contracts.envelope import Envelope, encode_envelope, read_envelope
+from pipeline.contracts.ipc_sizes import measure_unpacked
 from pipeline.contracts.log import ARROW_STREAM
-from pipeline.contracts.reasons import REASONS_BY_CODE, Reason
+from pipeline.contracts.reasons import MAX_VOTE_BYTES, REASONS_BY_CODE, Reason
 from pipeline.contracts.vote import VOTE_SCHEMA, Vote
 from pipeline.operators.ingest import Decoded, ingest_batch
 from tests.broken_records import APPENDED_AT, BROKEN_RECORDS, good_fields, good_record
@@ -292,6 +294,40 @@ def test_streams_that_unpack_to_gigabytes_are_too_large(kind: str) -> None:
     stream = write_stream(plain.set_column(plain.schema.get_field_index(name), name, column))
     decoded = ingest(stream, max_record_bytes=None)
     assert [reject[:3] for reject in facts_of(decoded)[1]] == [(0, 0, "too_large")]
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_compressed_columns_are_measured_before_they_are_unpacked(codec: str) -> None:
+    long = 98_765
+    stream = write_stream(table_of([good_fields(voter="\0" * long)]), compression=codec)
+    head, _, tail = stream.rpartition(struct.pack("<q", long))  # the length of the texts; before it lie the offsets
+    claim = struct.pack("<q", 2**45)  # more than any memory: whoever unpacks first does not come to judge it
+    (reject,) = facts_of(ingest(head + claim + tail))[1]
+    assert reject[:3] == (0, 0, "too_large")
+    assert measure_unpacked(stream) >= long > len(stream)
+
+
+def test_rows_of_nulls_are_measured_although_they_take_no_bytes() -> None:
+    nulls = pa.Array.from_buffers(pa.null(), 2**31 - 1, [None])
+    table = pa.table(dict.fromkeys(VOTE_SCHEMA.names, nulls))
+    assert [reject[:3] for reject in facts_of(ingest(write_stream(table)))[1]] == [(0, 0, "too_large")]
+
+
+def test_dictionaries_are_measured_too() -> None:
+    plain = table_of([good_fields()])
+    column = pa.array(["\0" * 98_765]).dictionary_encode()
+    table = plain.set_column(plain.schema.get_field_index("voter"), "voter", column)
+    assert measure_unpacked(write_stream(table, compression="zstd")) >= 98_765
+    assert measure_unpacked(write_stream(table)) < 1_000  # nothing to unpack
+
+
+def test_row_of_megabytes_is_too_large_and_kept_by_its_head() -> None:
+    table = table_of([good_fields(1, voter="\0" * 3_000_000), good_fields(2)])
+    envelope = read_envelope(write_stream(table, compression="zstd"))
+    assert isinstance(envelope, Envelope)
+    assert MAX_VOTE_BYTES < len(envelope.row_json(0)) < 7 * MAX_VOTE_BYTES
+    decoded = ingest(write_stream(table), max_record_bytes=None)
+    assert (verdicts_of(decoded), len(decoded.votes)) == ({0: "too_large"}, 1)
 
 
 def test_own_append_times_count_where_they_are_trusted() -> None:

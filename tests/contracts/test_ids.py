@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,6 +57,18 @@ def test_folder_names_are_safe_and_distinct(one: str, other: str) -> None:
     assert set(folder_name(one)) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-%ABCDEF")
     if one != other:
         assert folder_name(one).lower() != folder_name(other).lower()
+
+
+@pytest.mark.parametrize("identifier", ["A" * 86, "A" * 128, "a" + "." * 127])
+def test_folder_names_of_long_ids_fit_and_are_distinct(identifier: str, tmp_path: Path) -> None:
+    (tmp_path / folder_name(identifier)).mkdir()  # the file system's word, not ours
+    others = {folder_name(identifier[:-1] + last).lower() for last in "abAB.:"}
+    assert len(others - {folder_name(identifier).lower()}) >= 5
+    assert all("%-" in name for name in others)
+
+
+def test_folder_names_that_fit_stay_what_they_were() -> None:
+    assert folder_name("A" * 85) == "%41" * 85
 
 
 def test_random_ids_are_ids_and_repeat_with_their_seed() -> None:

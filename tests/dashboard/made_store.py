@@ -83,6 +83,7 @@ def make_boards(arena: str, models: Sequence[Model], *, votes: int, commit: int,
     bare = {"rating": None, "rating_low": None, "rating_high": None}
     by_method = {
         "posterior": ratings,
+        "average": ratings,
         "ksort": tuple(replace(r, mean=_skill(r), score=_skill(r) - 12 * (r.sd or 0), **bare) for r in ratings),
         "elo": tuple(
             replace(r, mean=r.rating, sd=None, low=None, high=None, rating_low=None, rating_high=None,

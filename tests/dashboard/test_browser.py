@@ -116,8 +116,8 @@ def test_operator_page_follows_the_job_through_its_states(board: Page, store: Du
     def say(text: str, **changes: Any) -> None:
         """Say that the job lives, again and again as jobs do, until the page shows it."""
         deadline = time.monotonic() + 30
-        while text not in figures.inner_text() + board.locator(".kw-panels").inner_text():
-            assert time.monotonic() < deadline, figures.inner_text()
+        while text not in (shown := board.get_by_test_id("stMain").inner_text()):
+            assert time.monotonic() < deadline, shown
             store.heartbeat(wall_ms(), make_status(**changes))
             board.wait_for_timeout(200)
 

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from tests.docs.documents import Block
 
-_LIMIT_S = 60.0
+_LIMIT_S = 180.0  # of one block; a machine may be busy with other tests
 _AGAIN_S = 0.3
 
 
@@ -27,10 +27,13 @@ class Session:
         Where blocks are run.
     data
         Folder of real votes, None if blocks need none.
+    ports
+        Ports that documents name -> those used instead, because others may listen there.
     """
 
-    def __init__(self, folder: Path, data: Path | None) -> None:
+    def __init__(self, folder: Path, data: Path | None, ports: Mapping[int, int] | None = None) -> None:
         self._folder = folder
+        self._ports = ports or {}
         self._running: list[tuple[Block, subprocess.Popen[str]]] = []
         scripts = Path(sys.executable).parent
         self._environment = {
@@ -68,7 +71,7 @@ class Session:
                 path.write_text(block.text, "utf-8")
             if "run" not in block.words:
                 continue
-            shown = after.text if after is not None and "output" in after.words else None
+            shown = self._use_ports(after.text) if after is not None and "output" in after.words else None
             if "background" in block.words:
                 self._running.append((block, self._start(block)))
             else:
@@ -92,7 +95,8 @@ class Session:
 
     def _start(self, block: Block) -> subprocess.Popen[str]:
         # `exec` for what is stopped by a signal: it must reach the program, not a shell.
-        script = f"exec {block.text}" if "background" in block.words else block.text
+        text = self._use_ports(block.text)
+        script = f"exec {text}" if "background" in block.words else text
         return subprocess.Popen(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=self._folder,
@@ -103,6 +107,11 @@ class Session:
             text=True,
             start_new_session=True,
         )
+
+    def _use_ports(self, text: str) -> str:
+        for named, used in self._ports.items():
+            text = text.replace(str(named), str(used))
+        return text
 
 
 def is_shown(printed: str, shown: str) -> bool:

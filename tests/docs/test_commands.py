@@ -8,10 +8,14 @@ from pathlib import Path
 import click
 import pytest
 
+from infra.kafka.node import find_free_ports
 from pipeline.cli.main import kwise
 from tests.docs.documents import NAMES, Block, read_blocks, read_prose
 from tests.docs.session import Session, is_shown
 
+pytestmark = pytest.mark.timeout(900)  # a document is a dozen programs one after the other
+
+KAFKA = "docs/kafka.md"
 RUN = [name for name in NAMES if any("run" in block.words for block in read_blocks(name))]
 RUN_ON_DATA = [name for name in NAMES if any("data" in block.words for block in read_blocks(name))]
 COMMANDS = [
@@ -34,9 +38,17 @@ def blocks_of(name: str, *, data: bool) -> list[Block]:
     return chosen
 
 
-@pytest.mark.parametrize("name", [name for name in RUN if any("run" in b.words for b in blocks_of(name, data=False))])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.kafka] if name == KAFKA else [])
+        for name in RUN
+        if any("run" in b.words for b in blocks_of(name, data=False))
+    ],
+)
 def test_commands_work(name: str, tmp_path: Path) -> None:
-    with Session(tmp_path, None) as session:
+    ports = {9092: find_free_ports(1)[0]} if name == KAFKA else {}
+    with Session(tmp_path, None, ports) as session:
         session.run(blocks_of(name, data=False))
 
 

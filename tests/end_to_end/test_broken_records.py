@@ -10,6 +10,7 @@ import pytest
 from pipeline.contracts.arena import Model
 from pipeline.contracts.log import VOTES, Record
 from pipeline.contracts.reasons import MAX_RECORD_BYTES, MAX_VOTE_BYTES, Reason
+from pipeline.eventlog import open_log
 from pipeline.store.reader import StoreReader
 from tests.broken_records import APPENDED_AT, ARENA, BROKEN_RECORDS, REGISTERED, good_record
 from tests.end_to_end.jobs import (
@@ -74,3 +75,20 @@ def test_dead_letter_that_was_mended_counts(tmp_path: Path) -> None:
     run_to_end(log, folder)
     assert archived_votes(folder) == [f"{1:032x}"]
     assert [reason for reason, _ in dead_letters(folder).elements()] == ["bad_ranks", "already_voted"]
+
+
+def test_times_that_no_log_has_do_not_stop_a_file(tmp_path: Path) -> None:
+    far = 9 * 10**18
+    records = [
+        good_record(1),
+        good_record(2, appended_at=far),  # a wrong append time is none: the vote's own holds
+        good_record(3, time=far),
+        good_record(4, time=far, appended_at=far),
+        good_record(5),
+    ]
+    path, folder = tmp_path / "votes.jsonl", tmp_path / "store"
+    path.write_bytes(b"\n".join(records) + b"\n")
+    run_to_end(open_log(str(path)), folder)
+    assert archived_votes(folder) == [f"{number:032x}" for number in (1, 2, 5)]
+    assert [reason for reason, _ in dead_letters(folder).elements()] == ["bad_time", "bad_time"]
+    assert StoreReader(folder).manifest().log_time < APPENDED_AT + 86_400_000

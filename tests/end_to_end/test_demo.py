@@ -74,6 +74,8 @@ def test_live_demo_shows_a_board_and_leaves_nothing_behind(tmp_path: Path) -> No
             assert fetch(port) == 200
             family = family_of(demo.process.pid)
             assert len(family) >= 2  # job and page
+            # Ctrl-C at a terminal goes to our group: job and page must get it from us, in order.
+            assert demo.process.pid not in {os.getpgid(pid) for pid in family}
             os.killpg(demo.process.pid, signal.SIGINT)  # as a terminal does: to all in the group at once
             assert demo.wait(40) == 0, demo.stderr
         assert [pid for pid in family if is_alive(pid)] == []

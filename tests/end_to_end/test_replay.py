@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.contracts.envelope import encode_envelope
@@ -19,8 +20,10 @@ from pipeline.contracts.log import ARROW_STREAM, CONTENT_TYPE, VOTES, EventLog, 
 from pipeline.contracts.snapshot import Board
 from pipeline.contracts.store import StoreError
 from pipeline.contracts.vote import Vote
+from pipeline.eventlog import open_log
 from pipeline.operators.publish import copy_page, make_publication
 from pipeline.operators.rate import Rate, RateSettings
+from pipeline.rating.average import AverageState
 from pipeline.store.duck_store import open_store
 from pipeline.store.reader import StoreReader
 from pipeline.streaming import graph, replay
@@ -258,6 +261,8 @@ def test_replays_equal_live_and_go_on_from_it(
     for number, state in seen.items():
         assert state == live.states[number], f"commit {number}"
     assert done.sequence == live.states[max(live.states)]["sequence"]
+    averages = {state["arenas"]["pictures"]["average"] for state in seen.values() if "pictures" in state["arenas"]}
+    assert max(AverageState.from_bytes(average).blocks for average in averages) >= 2
     assert boards_of(rebuilt, ALL) == boards_of(live.folder, ALL)
     assert archived_votes(rebuilt) == archived_votes(live.folder)
     assert dead_letters(rebuilt) == dead_letters(live.folder)
@@ -351,10 +356,68 @@ def test_replay_until_a_time_is_the_board_of_that_time_and_cannot_go_on_live(tmp
         assert [(model.model, model.mean, model.sd) for model in now.models] == [
             (model.model, model.mean, model.sd) for model in past.models
         ]
-    with open_store(tmp_path / "archived", holder="a test") as store, pytest.raises(StoreError, match="--until"):
-        check_live(store)
     call("replay", "--from", log.url, "--store", tmp_path / "raw", "--until", str(until))
     assert numbers_of(tmp_path / "raw") == numbers_of(tmp_path / "archived")
+    for name in ("archived", "raw"):
+        with open_store(tmp_path / name, holder="a test") as store, pytest.raises(StoreError, match="--until"):
+            check_live(store)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_replay_of_a_file_whose_append_times_go_back_equals_live(tmp_path: Path, kind: str) -> None:
+    """The second vote comes from the future of its append time; its neighbour's late one must not make it good."""
+    file = tmp_path / f"votes.{kind}"
+    votes = [json.loads(value) for value in next(PICTURES.batches(6)).values]
+    for vote, (later, late) in zip(
+        votes, [(0, 0), (0, 3_600_000), (600_000, 10), (0, 20), (0, 7_200_000)], strict=False
+    ):
+        vote |= {"time": START + later, "appended_at": START + late}
+    append(open_log(str(file)), VOTES, [Record(json.dumps(vote).encode()) for vote in votes[:5]])
+    log = open_log(str(file))
+    run_to_end(log, tmp_path / "live")
+    call("replay", "--from", file, "--store", tmp_path / "raw")
+    assert list(archive_times(tmp_path / "raw")) == list(archive_times(tmp_path / "live")) != []
+    assert dead_letters(tmp_path / "raw") == dead_letters(tmp_path / "live")
+    assert [reason for reason, _ in dead_letters(tmp_path / "raw")] == ["bad_time"]
+    for name, url in (("r", file), ("a", tmp_path / "live" / "archive")):
+        call("replay", "--from", url, "--store", tmp_path / name, "--until", str(START + 3_600_000))
+    assert list(archive_times(tmp_path / "r")) == list(archive_times(tmp_path / "a"))
+    assert len(archived_votes(tmp_path / "r")) == len(archived_votes(tmp_path / "raw")) - 1
+
+
+def test_a_store_that_leaves_votes_out_says_so_wherever_it_is_taken_from(tmp_path: Path) -> None:
+    file, filtered = tmp_path / "votes.jsonl", tmp_path / "filtered"
+    votes = [json.loads(value) for value in next(PICTURES.batches(60)).values[:40]]
+    votes = [vote | {"time": START + number} for number, vote in enumerate(votes) if "time" in vote]
+    append(open_log(str(file)), VOTES, [Record(json.dumps(vote).encode()) for vote in votes])
+    stretch = ("--event-from", str(START + 10), "--event-until", str(START + 19))
+    call("replay", "--from", file, "--store", filtered, *stretch)
+    counted = StoreReader(filtered).board("pictures").votes
+    assert 0 < counted <= 10 < len(archived_votes(filtered))
+    said = call("replay", "--from", filtered / "archive", "--store", tmp_path / "again").stderr
+    assert "leaves votes out" in said
+    assert numbers_of(tmp_path / "again") == numbers_of(filtered)
+    call("replay", "--from", filtered / "archive", "--store", tmp_path / "less", "--event-from", str(START + 15))
+    assert StoreReader(tmp_path / "less").board("pictures").votes < counted
+    call("votes", "export", "--store", tmp_path / "again", "--to", tmp_path / "votes.parquet")
+    assert pq.read_metadata(tmp_path / "votes.parquet").num_rows == counted
+    for name in ("filtered", "again"):
+        refused = call("pipeline", "run", "--from", file, "--store", tmp_path / name, code=1)
+        assert "made by a replay that left votes out" in refused.output
+
+
+def test_replay_refuses_a_method_that_it_does_not_know_before_it_reads(tmp_path: Path) -> None:
+    append(open_log(str(tmp_path / "votes.jsonl")), VOTES, next(PICTURES.batches(5)).records())
+    refused = call(
+        "replay", "--from", tmp_path / "votes.jsonl", "--store", tmp_path / "store", "--method", "zz", code=2
+    )
+    assert "no method 'zz'; there are posterior, average" in refused.output
+    assert not (tmp_path / "store").exists()
+
+
+def archive_times(folder: Path) -> Iterator[tuple[str, int]]:
+    for batch in StoreReader(folder).read_archive():
+        yield from zip(batch["vote_id"].to_pylist(), batch["appended_at"].to_pylist(), strict=True)
 
 
 def test_replay_of_a_store_that_goes_on_meanwhile_takes_over_all_of_it(tmp_path: Path) -> None:

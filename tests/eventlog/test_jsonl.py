@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contracts.log import MAX_APPEND_TIME
 from pipeline.contracts.reasons import MAX_RECORD_BYTES
 from pipeline.eventlog.jsonl import read_append_times, split_lines
 
@@ -61,7 +62,11 @@ def test_split_lines_in_steps_gives_the_same(data: bytes, limit: int) -> None:
         ('{"appended\\u005fat": 5}', 5),
         ('{"inner": {"time": 9, "appended_at": 9}, "time": 3}', 3),
         ('{"text": "\\"appended_at\\": 9", "time": 3}', 3),
-        ('{"text": "appended_at", "x": [{"appended_at": 9}], "time": -3}', -3),
+        ('{"text": "appended_at", "x": [{"appended_at": 9}], "time": -3}', 0),
+        ('{"time": 3, "appended_at": -1}', 3),
+        ('{"time": 3, "appended_at": 253402300799999}', 253_402_300_799_999),
+        ('{"time": 3, "appended_at": 253402300800000}', 3),
+        ('{"time": 9000000000000000000}', 0),
         ('{"appended_at": 5', 0),
         ('{"appended_at": 5} {"appended_at": 6}', 0),
         ("[1]", 0),
@@ -77,7 +82,7 @@ def test_append_time_is_the_records_own(record: str, expected: int) -> None:
 @given(st.dictionaries(st.sampled_from(["time", "appended_at", "x"]), st.none() | st.integers() | st.text()))
 def test_append_time_agrees_with_json(fields: dict[str, object]) -> None:
     usable = (fields.get(name) for name in ("appended_at", "time"))
-    expected = next((x for x in usable if isinstance(x, int) and -(2**63) <= x < 2**63), 0)
+    expected = next((x for x in usable if isinstance(x, int) and 0 <= x <= MAX_APPEND_TIME), 0)
     assert read_append_times([json.dumps(fields).encode()]).tolist() == [expected]
 
 

@@ -44,10 +44,11 @@ def sort_plainly(written: Written, until: int | None) -> list[Line]:
             latest, offset = -(10**18), 0
             for time in times:
                 latest = max(latest, time)
-                if until is None or latest <= until:
-                    lines.append((latest, topic, partition, offset))
+                if until is None or time <= until:
+                    lines.append((latest, (time, topic, partition, offset)))
                 offset += len(b'{"time": %d}\n' % time)
-    return sorted(lines, key=lambda line: (line[0], line[1] != "control", *line[1:]))
+    lines.sort(key=lambda item: (item[0], item[1][1] != "control", *item[1][1:]))
+    return [line for _, line in lines]
 
 
 def lines_of(polls: list[Poll]) -> list[Line]:

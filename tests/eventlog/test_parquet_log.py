@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.contracts.log import ARROW_STREAM, LogBatch, LogError, Position
+from pipeline.contracts.log import ARROW_STREAM, MAX_APPEND_TIME, LogBatch, LogError, Position
 from pipeline.eventlog import parquet_file
 from pipeline.eventlog.file_log import FileLog
 
@@ -74,6 +74,14 @@ def test_append_times_are_the_column_else_the_votes_own(tmp_path: Path) -> None:
     assert batch.appended_at.tolist() == [9]
 
 
+def test_append_times_that_no_log_has_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "votes.parquet"
+    write_votes(path, [1, 2, 3, 4], [9 * 10**18, -1, 9, MAX_APPEND_TIME + 1])
+    (batch,) = read_all(FileLog(str(path)).reader({}, live=False))
+    assert [row["appended_at"] for row in rows_of(batch)] == [1, 2, 9, 4]
+    assert batch.appended_at.tolist() == [9]
+
+
 @pytest.mark.parametrize("position", [Position(6), Position(4, 2)])
 def test_reading_goes_on_inside_a_slice(tmp_path: Path, position: Position) -> None:
     path = tmp_path / "votes.parquet"
@@ -123,7 +131,7 @@ def test_a_file_that_is_no_parquet_says_so(tmp_path: Path) -> None:
 
 
 def test_rows_of_several_files_are_merged_one_by_one(tmp_path: Path) -> None:
-    write_votes(tmp_path / "a.parquet", [10, 20, 20, 50, 40, 60])
+    write_votes(tmp_path / "a.parquet", [10, 20, 20, 50, 40, 65, 60, 70, 58])
     write_votes(tmp_path / "b.parquet", [5, 20, 30, 45, 70])
     (tmp_path / "c.jsonl").write_bytes(make_vote(0, 20) + b"\n" + make_vote(1, 55) + b"\n")
     (tmp_path / "control.jsonl").write_bytes(b'{"time": 20}\n{"time": 65}\n')
@@ -142,7 +150,7 @@ def test_rows_of_several_files_are_merged_one_by_one(tmp_path: Path) -> None:
             name = "abc"[poll.votes.spans[span].source.partition]
             if kind == ARROW_STREAM:
                 times = pa.ipc.open_stream(value).read_all()["appended_at"].to_pylist()
-                assert at == times[-1]
+                assert at == max(times)
                 merged += [(name, time) for time in times]
             else:
                 merged.append((name, at))
@@ -157,9 +165,10 @@ def test_rows_of_several_files_are_merged_one_by_one(tmp_path: Path) -> None:
         ("b", 30),
         ("b", 45),
         ("a", 50),
-        ("a", 50),
+        ("a", 40),
         ("c", 55),
         ("a", 60),
+        ("a", 58),
     ]
     check_spans([poll.votes for poll in polls])
 

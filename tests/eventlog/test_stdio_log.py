@@ -79,8 +79,8 @@ def test_a_huge_line_does_not_fill_the_memory(feed: Feed, end: bytes) -> None:
 
 
 def test_a_stream_is_merged(feed: Feed) -> None:
-    polls = list(feed(b'{"time": 2}\n{"time": 1}\n{"time": 5}\n').merged_reader({}, until=4).polls(10))
-    assert [poll.votes.appended_at.tolist() for poll in polls] == [[2, 2]]
+    polls = list(feed(b'{"time": 2}\n{"time": 1}\n{"time": 5}\n{"time": 3}\n').merged_reader({}, until=4).polls(10))
+    assert [poll.votes.appended_at.tolist() for poll in polls] == [[2, 1, 3]]
 
 
 def test_votes_are_written_as_lines() -> None:

@@ -16,6 +16,7 @@ from pipeline.contracts.ballot import Mode, make_ballots
 from pipeline.contracts.control import ControlFault, decode_control
 from pipeline.contracts.store import ARCHIVE_SCHEMA
 from pipeline.contracts.vote import Vote
+from pipeline.contracts.vote_filter import VoteFilter
 from pipeline.operators.archive_rows import make_archive_rows
 from pipeline.operators.arena_state import ArenaState
 from pipeline.operators.book import Book
@@ -187,7 +188,7 @@ def test_a_restore_makes_it_as_if_nothing_had_happened(cuts: list[int]) -> None:
 
 def test_votes_left_out_by_time_or_voter_are_not_counted() -> None:
     book, without = new_book(), new_book()
-    book.leave_out(["v2"], START + 3, START + 9)
+    book.leave_out(VoteFilter(voters=("v2",), event_from=START + 3, event_until=START + 9))
     book.apply_rows(make_rows(VARIED))
     kept = [
         item
@@ -196,6 +197,18 @@ def test_votes_left_out_by_time_or_voter_are_not_counted() -> None:
     ]
     without.apply_rows(make_rows(kept))
     assert pages_of(book) == pages_of(without)
+
+
+def test_voters_left_out_stay_out_whatever_is_restored() -> None:
+    events: list[Any] = [{"type": f"voters.{verb}", "voters": ["v2"]} for verb in ("retract", "restore")]
+    book, without = new_book(), new_book()
+    book.leave_out(VoteFilter(voters=("v2",)))
+    rows = make_rows([*VARIED, *events])
+    book.apply_rows(rows)
+    book.settle([rows])
+    without.apply_rows(make_rows([item for item in VARIED if not isinstance(item, Vote) or item.voter != "v2"]))
+    assert pages_of(book) == pages_of(without)
+    assert book.retractions.filter.voters == ("v2",)
 
 
 def test_a_rebuild_ignores_rows_beyond_what_was_applied() -> None:

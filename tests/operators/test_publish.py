@@ -253,3 +253,19 @@ def test_a_store_that_cannot_be_written_is_told_to_the_owner(world: World) -> No
     world.settled()
     with pytest.raises(StoreError, match="disk full"):
         world.offer()
+
+
+def test_an_arena_whose_files_cannot_be_written_disturbs_no_other_and_is_said_once(world: World) -> None:
+    obstacle = world.store.path / "board" / "films"
+    obstacle.write_text("in the way of a folder")
+    for _ in range(2):
+        world.vote("films")
+        commit = world.vote()
+        world.offer()
+        assert world.settled()[-1] == ("pictures", commit)
+    obstacle.unlink()
+    commit = world.vote("films")
+    world.publisher.finish(world.rate)
+    assert StoreReader(world.store.path).publication("films").commit == commit
+    (said,) = world.said
+    assert said.startswith("arena films cannot be published, and its board stays as it is: cannot publish films in ")

@@ -97,7 +97,7 @@ def test_times_outside_the_stretch_are_left_out(bounds: tuple[int | None, int | 
 
 
 def test_retractions_come_back_as_they_were_stored() -> None:
-    retractions = Retractions(event_from=3)
+    retractions = Retractions(event_from=3, left_out={"bob"})
     retractions.apply(event("voters.retract", ["ann"], "films"))
     retractions.apply(event("matchups.retract", ["m2"]))
     stored = msgspec.msgpack.encode(retractions)

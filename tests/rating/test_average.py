@@ -21,9 +21,10 @@ from pipeline.rating.average import (
     fit_average,
     is_block_end,
     next_block_end,
+    predict_pairs,
 )
 from pipeline.rating.errors import StateError
-from pipeline.rating.likelihoods import Shape
+from pipeline.rating.likelihoods import Shape, predict_differences, tie_share
 from pipeline.rating.pair_counts import PairCounts
 from pipeline.rating.posterior import DEFAULT_SETTINGS, fit_posterior
 from tests.rating.arenas import ballot_batches, count_ballots, cut_ballots, model_names, simulate_ballots
@@ -147,6 +148,23 @@ def test_the_likelihood_that_made_the_votes_gets_the_weight(world: dict[str, flo
     blocks = cut_ballots(draw_votes(rng, **world), [500, 1000, 2000, 4000, 8000])
     weights = dict(zip((each.name for each in LIKELIHOODS), learn(blocks, 10)[-1].weights, strict=True))
     assert sum(weights[name] for name in found) > 0.9, weights
+
+
+def test_predictions_are_the_weighted_mean_of_the_likelihoods() -> None:
+    rng = np.random.default_rng(8)
+    blocks = cut_ballots(simulate_ballots(np.linspace(-2, 2, 5), 900, 2, rng, tie_width=1.0), [200, 400])
+    state = learn(blocks, 5)[-1]
+    first, second = np.triu_indices(5, 1)
+    ours = predict_pairs(state, first, second)
+    np.testing.assert_allclose(ours.sum(axis=1), 1)
+    np.testing.assert_allclose(predict_pairs(state, second, first), ours[:, [1, 0, 2]], atol=1e-12)
+    alone = replace(state, losses=np.where(np.arange(6) == 2, 0.0, 1e4))
+    share = tie_share(state.counts.pairs(DEFAULT_SETTINGS.weigh_ballot), pseudo_ties=0.5)
+    sd = np.sqrt(state.variance[2][first] + state.variance[2][second])
+    mean, e = state.theta[2][first] - state.theta[2][second], float(state.eta[2])
+    expected = predict_differences(LIKELIHOODS[2], mean, sd, e, tie_share=share, nodes=3)
+    np.testing.assert_allclose(predict_pairs(alone, first, second), expected, rtol=1e-9)
+    assert predict_pairs(AverageState.initial(), first, second).tolist() == [[1 / 3] * 3] * 10
 
 
 def test_states_are_stored_to_the_bit() -> None:

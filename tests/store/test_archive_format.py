@@ -134,3 +134,13 @@ def test_rows_of_another_schema_are_refused() -> None:
 def test_rows_out_of_order_are_refused() -> None:
     with pytest.raises(StoreError, match="ascend"):
         check_rows(make_batch([make_row(2, 1), make_row(1, 1)]))
+
+
+@pytest.mark.parametrize("damage", ["cut", "overwritten"])
+def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
+    file = write_file(tmp_path / "a.parquet", [make_batch([make_row(sequence, 1) for sequence in range(1, 500)])])
+    data = (tmp_path / "a.parquet").read_bytes()
+    damaged = data[: len(data) // 2] if damage == "cut" else data[:4] + b"\xff" * 2000 + data[2004:]
+    (tmp_path / "a.parquet").write_bytes(damaged)
+    with pytest.raises(StoreError, match=r"a\.parquet is damaged .* put it back"):
+        read_back(tmp_path, [file])

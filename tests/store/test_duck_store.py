@@ -16,6 +16,7 @@ from pipeline.contracts.store import Store, StoreError
 from pipeline.store import compaction
 from pipeline.store.compaction import Policy
 from pipeline.store.duck_store import DuckStore, open_store
+from pipeline.store.layout import hour_of
 from pipeline.store.reader import StoreReader
 from tests.store.factory import (
     HOUR,
@@ -170,6 +171,14 @@ def test_staging_out_of_order_is_refused(store: DuckStore) -> None:
     store.stage_archive(make_rows(1, 5, 1))
     with pytest.raises(StoreError, match="must ascend"):
         store.stage_archive(make_rows(5, 6, 1))
+
+
+@pytest.mark.parametrize(
+    ("time", "hour"),
+    [(-1, "19700101T00"), (253_402_300_799_999, "99991231T23"), (2**63 - 1, "99991231T23"), (-(2**63), "19700101T00")],
+)
+def test_every_time_has_an_hour(time: int, hour: str) -> None:
+    assert hour_of(time) == hour
 
 
 def test_archive_lies_by_hour_of_the_log_time(store: DuckStore) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.contracts.snapshot import Board
+from pipeline.contracts.store import StoreError
 from pipeline.store.history import FAN_IN
 from pipeline.store.manifest import ArenaManifest, decode_manifest
 from pipeline.store.publisher import BOARD, Publisher
+from pipeline.store.reader import StoreReader
 from tests.store.factory import START, make_board, make_publication
 
 GRACE = 1000
@@ -110,6 +112,28 @@ def test_folders_are_named_after_arenas(publisher: Publisher, root: Path) -> Non
     publish(publisher, 1, arena="T2I:v1")
     assert publisher.arenas()["T2I:v1"].folder == "%54%32%49%3Av1".replace("%32", "2")
     assert read_manifest(root, publisher.arenas()["T2I:v1"].folder).publication.arena == "T2I:v1"
+
+
+def test_arena_with_the_longest_id_is_published_and_read(publisher: Publisher, root: Path) -> None:
+    publish(publisher, 1, arena="A" * 128)
+    assert StoreReader(root).publication("A" * 128).commit == 1
+
+
+def test_damaged_manifest_is_dropped_and_its_arena_published_anew(
+    publisher: Publisher, root: Path, executor: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(publisher, 1)
+    publish(publisher, 1, arena="films")
+    (root / BOARD / "films" / "MANIFEST.json").write_bytes(b'{"format": 1, "vers')
+    with pytest.raises(StoreError, match="is rewritten by its next opening"):
+        StoreReader(root).publication("films")
+    again = Publisher(root, executor, GRACE)
+    again.remove_leftovers()
+    assert list(again.arenas()) == ["text-to-image"]
+    assert "films/MANIFEST.json is damaged" in caplog.text
+    publish(again, 1, arena="films")
+    assert StoreReader(root).publication("films").commit == 1
+    assert len(list((root / BOARD / "films").glob("h*.parquet"))) == 1
 
 
 def test_history_is_merged_and_old_files_are_deleted_after_the_grace(

@@ -83,6 +83,9 @@ class FakeLog:
             return {}
         return {TopicPartition(topic, 0): len(self.records(topic))}
 
+    def identities(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, str]:
+        return dict.fromkeys(partitions, self.url)
+
     def records(self, topic: str) -> list[bytes]:
         if topic == CONTROL:
             return list(self.control)

@@ -52,6 +52,19 @@ def test_finite_log_is_rated_to_its_end(folder: Path) -> None:
     run.store.close()
 
 
+def test_running_job_has_no_folder_that_a_kill_would_leave(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    log, seen = FakeLog([*good_votes(4)]), []
+    log.on_poll = lambda _topic: seen.append(list(temporary.iterdir()))
+    run_on(log, folder).store.close()
+    assert seen
+    assert not any(seen)
+
+
 def test_log_out_of_reach_is_retried_and_announced_once(folder: Path) -> None:
     log = FakeLog([*good_votes(6), Abort(LogUnavailable("no route"), times=4), *good_votes(6, first=6)])
     run = run_on(log, folder)
@@ -241,8 +254,10 @@ def test_stop_while_waiting_to_start_again_ends_at_once(folder: Path, monkeypatc
     monkeypatch.setattr("pipeline.streaming.owner._LONGEST_BACKOFF_S", 50.0)
     stop = threading.Event()
     monkeypatch.setattr(Rate, "process", lambda *_: stop.set() or 1 / 0)  # type: ignore[func-returns-value]
-    with pytest.raises(JobError, match="stopped while waiting to start again after ZeroDivisionError"):
-        run_on(FakeLog([*good_votes(4)]), folder, stop)
+    run = run_on(FakeLog([*good_votes(4)]), folder, stop)
+    assert run.vote_ids() == []
+    assert "starts again from commit 0 in 50 s" in run.said[-1]
+    run.store.close()
 
 
 @pytest.fixture

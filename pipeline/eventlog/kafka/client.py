@@ -39,6 +39,10 @@ _ELECTING = {_Error.LEADER_NOT_AVAILABLE, _Error.NOT_LEADER_FOR_PARTITION}
 _FATAL = _LOGIN | _DENIED | _NO_TOPIC | _LOST | _TOO_LARGE
 
 
+class LogDeniedError(LogError):
+    """Logged in, but not allowed to do this."""
+
+
 class Complaints:
     """Remembers the last thing that a client's background threads said: the reason behind a time-out."""
 
@@ -72,7 +76,7 @@ def explain(settings: KafkaSettings, error: confluent_kafka.KafkaError, topic: s
     if code in _DENIED:
         who = settings.username or "a client without a login"
         what = f"use {name}" if topic else "do this"
-        return LogError(f"{settings.url}: {who} may not {what}: {text}. Have an administrator grant it.")
+        return LogDeniedError(f"{settings.url}: {who} may not {what}: {text}. Have an administrator grant it.")
     if code == _Error.SECURITY_DISABLED:
         return LogError(f"{settings.url}: the brokers have no authorizer, so that everybody may do everything already.")
     if code in _NO_TOPIC:
@@ -175,15 +179,19 @@ class Administrator:
 
         return self.ask(next(iter(asked.values())).topic, list_offsets)
 
-    def ask(self, topic: str | None, request: Callable[[], T]) -> T:
-        """Make a request, again while the brokers elect a leader, which takes a moment after a topic was made."""
+    def ask(self, topic: str | None, request: Callable[[], T], *, known: bool = False) -> T:
+        """Make a request, again while the brokers elect a leader, which takes a moment after a topic was made.
+
+        `known`: some broker knows the topic; others that do not yet are asked again, too.
+        """
+        again = _ELECTING | _NO_TOPIC if known else _ELECTING
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             try:
                 return request()
             except confluent_kafka.KafkaException as error:
                 reason = error.args[0]
-            if reason.code() not in _ELECTING or time.monotonic() > deadline:
+            if reason.code() not in again or time.monotonic() > deadline:
                 self.client.poll(0)  # delivers what the background threads said
                 raise explain(self._settings, self._complaints.pick(reason), topic)
             self.client.poll(0.1)

@@ -59,5 +59,10 @@ class KafkaLog:
         """Next offset of each partition of `topic`."""
         return self._administrator.ends(self._administrator.partitions(topic))
 
+    def identities(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, str]:
+        """Tell the id that the brokers gave to the topic."""
+        ids = {topic: self._administrator.topic_id(topic) for topic in {source.topic for source in partitions}}
+        return {source: ids[source.topic] for source in partitions}
+
     def _finite(self, positions: Mapping[TopicPartition, Position]) -> KafkaSource:
         return KafkaSource(self._settings, self._administrator, (CONTROL, VOTES), positions)

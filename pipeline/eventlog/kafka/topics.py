@@ -24,7 +24,7 @@ from confluent_kafka.admin import (
 from confluent_kafka.cimpl import NewTopic
 
 from pipeline.contracts.log import CONTROL, MATCHUPS, VOTES
-from pipeline.eventlog.kafka.client import ANSWER_SECONDS, Administrator
+from pipeline.eventlog.kafka.client import ANSWER_SECONDS, Administrator, LogDeniedError
 from pipeline.eventlog.kafka.settings import KafkaSettings
 
 PARTITIONS: Final = {VOTES: 8, CONTROL: 1, MATCHUPS: 1}
@@ -55,6 +55,8 @@ _WHY: Final = {
     _IN_SYNC: "acknowledged votes may be on one broker only",
 }
 
+_TOO_MANY: Final = "nothing can be written while a broker is down"
+
 
 @dataclass(frozen=True, slots=True)
 class TopicChange:
@@ -77,10 +79,12 @@ class TopicFinding:
 def create_topics(settings: KafkaSettings, partitions: Mapping[str, int] = PARTITIONS) -> list[str]:
     """Create the topics that are missing, with so many partitions; return which. Those that exist stay as they are.
 
+    So do topics that this login may not look up: a voter need not know the others.
+
     Raises
     ------
     LogError
-        Out of reach (`LogUnavailable`), not logged in, or not allowed.
+        Out of reach (`LogUnavailable`), or not logged in.
     """
     return _create_missing(Administrator(settings), settings, partitions)
 
@@ -96,7 +100,7 @@ def apply_topics(
     Raises
     ------
     LogError
-        As `create_topics`.
+        Out of reach (`LogUnavailable`), not logged in, or not allowed.
     """
     administrator = Administrator(settings)
     made = _create_missing(administrator, settings, partitions)
@@ -125,7 +129,7 @@ def check_topics(settings: KafkaSettings, partitions: Mapping[str, int] = PARTIT
     Raises
     ------
     LogError
-        As `create_topics`.
+        Out of reach (`LogUnavailable`), not logged in, or not allowed.
     """
     administrator = Administrator(settings)
     brokers = _count_brokers(administrator)
@@ -150,7 +154,8 @@ def _find_faults(
 ) -> Iterator[TopicFinding]:
     copies = _copies(found)
     for key, value, wanted in _find_wrong_settings(values, copies):
-        detail = f"{key} is {value}, not {wanted}: {_WHY[key]}"
+        why = _TOO_MANY if key == _IN_SYNC and int(value) > int(wanted) else _WHY[key]
+        detail = f"{key} is {value}, not {wanted}: {why}"
         yield TopicFinding(name, "bad", detail, f"kwise topics create {url}")
     if copies < (wanted_copies := min(COPIES, brokers)):
         yield TopicFinding(
@@ -196,7 +201,7 @@ def _copies(found: TopicDescription) -> int:
 
 def _create_missing(administrator: Administrator, settings: KafkaSettings, partitions: Mapping[str, int]) -> list[str]:
     names = {topic: settings.topic_name(topic) for topic in partitions}
-    missing = [topic for topic, name in names.items() if administrator.describe_topic(topic) is None]
+    missing = [topic for topic in partitions if _is_missing(administrator, topic)]
     if not missing:
         return []
     copies = min(COPIES, _count_brokers(administrator))
@@ -209,6 +214,13 @@ def _create_missing(administrator: Administrator, settings: KafkaSettings, parti
     for topic in missing:
         _await_leaders(administrator, topic)
     return made
+
+
+def _is_missing(administrator: Administrator, topic: str) -> bool:
+    try:
+        return administrator.describe_topic(topic) is None
+    except LogDeniedError:
+        return False
 
 
 def _await_leaders(administrator: Administrator, topic: str) -> None:
@@ -242,7 +254,7 @@ def _read_settings(administrator: Administrator, topic: str, name: str) -> dict[
         found = administrator.client.describe_configs([resource], request_timeout=ANSWER_SECONDS)[resource].result()
         return {key: entry.value for key, entry in found.items()}
 
-    return administrator.ask(topic, read)
+    return administrator.ask(topic, read, known=True)
 
 
 def _count_brokers(administrator: Administrator) -> int:

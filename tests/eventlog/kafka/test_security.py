@@ -22,6 +22,7 @@ from pipeline.eventlog.kafka.log import KafkaLog
 from pipeline.eventlog.kafka.settings import KafkaSettings, parse_kafka_url
 from pipeline.eventlog.kafka.topics import apply_topics, check_topics, create_topics
 from pipeline.eventlog.kafka.writer import KafkaWriter
+from producers.vote_writer import VoteWriter
 from tests.conftest import wait_until
 
 pytestmark = pytest.mark.kafka
@@ -107,8 +108,9 @@ def test_a_voter_writes_votes_and_can_do_nothing_else(admin: KafkaSettings, ann:
     assert "ann may not use" in read(ann, VOTES)
     for topic in (CONTROL, MATCHUPS):
         assert refusal(ann, topic) in write(ann, topic)
-    with pytest.raises(LogError, match="ann may not"):
-        create_topics(replace(ann, prefix="other-"), {VOTES: 1})
+    create_topics(ann)  # what she may not look up is left to others
+    with pytest.raises(LogError, match="ann may not use"):
+        apply_topics(ann)
     with pytest.raises(LogError, match="ann may not do this"):
         grant_role(ann, "operator", "ann")
     with pytest.raises(LogError, match="ann may not do this"):
@@ -216,6 +218,22 @@ def test_a_writer_with_a_wrong_password_does_not_wait_for_ever(admin: KafkaSetti
     writer = KafkaWriter(replace(admin, password="wrong"), patience_s=600)
     with pytest.raises(LogError, match="the login failed"):
         writer.append(VOTES, [Record(b"x")])
+
+
+def test_the_client_library_needs_no_more_than_a_voter_may(
+    admin: KafkaSettings, ann: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ann.ca is not None
+    grant_role(admin, "voter", "ann")
+    wait_until(lambda: write(ann, VOTES) == "done")
+    monkeypatch.setenv("KWISE_KAFKA_FILE", str(ann.ca.with_name("ann.toml")))
+    with VoteWriter(ann.url, check=False) as writer:
+        writer.write(b'{"vote_id": "v"}')
+    assert sum(KafkaLog(admin).ends(VOTES).values()) == 2
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setenv("KWISE_KAFKA_PASSWORD", "wrong")
+    with pytest.raises(LogError, match="the login failed"), VoteWriter(ann.url):
+        pass
 
 
 def test_a_login_at_a_broker_without_logins_is_told_so(

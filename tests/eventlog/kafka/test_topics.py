@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from infra.kafka import KafkaBroker
-from pipeline.contracts.log import CONTROL, MATCHUPS, VOTES, LogUnavailable, Record
+from infra.kafka import KafkaBroker, KafkaCluster
+from infra.kafka.node import SHORT_LIVED
+from pipeline.contracts.log import CONTROL, MATCHUPS, VOTES, LogError, LogUnavailable, Record
+from pipeline.eventlog.kafka.log import KafkaLog
 from pipeline.eventlog.kafka.settings import KafkaSettings, parse_kafka_url
 from pipeline.eventlog.kafka.topics import SETTINGS, TopicFinding, apply_topics, check_topics, create_topics
 from pipeline.eventlog.kafka.writer import KafkaWriter
+from tests.conftest import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -140,3 +146,50 @@ def test_largest_record_fits(settings: KafkaSettings) -> None:
 def test_servers_that_are_not_there_are_named() -> None:
     with pytest.raises(LogUnavailable, match=r"kafka://127\.0\.0\.1:1/votes"):
         check_topics(parse_kafka_url("kafka://127.0.0.1:1/votes", {}))
+
+
+def test_looking_for_topics_makes_none_where_brokers_make_them(tmp_path: Path) -> None:
+    properties = {"auto.create.topics.enable": "true"}
+    with KafkaBroker(tmp_path, properties=properties, java_options=SHORT_LIVED) as broker:
+        settings = parse_kafka_url(f"kafka://{broker.bootstrap}/votes", {})
+        for _ in range(2):
+            assert {found.detail for found in check_topics(settings)} == {"there is no such topic"}
+            with pytest.raises(LogError, match="has no topic votes"):
+                KafkaLog(settings).preflight([VOTES])
+        assert AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=20).topics == {}
+
+
+@pytest.mark.slow
+def test_three_brokers_hold_three_copies_and_the_check_counts_them(tmp_path: Path) -> None:
+    with KafkaCluster(tmp_path, nodes=3, java_options=SHORT_LIVED) as cluster:
+        settings = parse_kafka_url(f"kafka://{cluster.bootstrap}/votes", {})
+        create_topics(settings, {VOTES: 2})
+        (fine,) = check_topics(settings, {VOTES: 2})
+        assert (fine.status, fine.detail) == ("ok", "2 partitions, 3 copies, kept for ever")
+
+        administrator = AdminClient({"bootstrap.servers": cluster.bootstrap})
+        poor = replace(settings, prefix="poor-")
+        lone = NewTopic("poor-votes", 1, 1, config=SETTINGS)
+        strict = NewTopic("poor-control", 1, 3, config={**SETTINGS, "min.insync.replicas": "3"})
+        for future in administrator.create_topics([lone, strict]).values():
+            future.result(30)
+
+        def find(topic: str, detail: str) -> bool:  # brokers learn of new topics one after the other
+            return detail in [found.detail for found in check_topics(poor, {topic: 1})]
+
+        wait_until(lambda: find(VOTES, "1 copy on 3 brokers: votes are lost with a broker"), 30)
+        strict_said = "min.insync.replicas is 3, not 2: nothing can be written while a broker is down"
+        wait_until(lambda: find(CONTROL, strict_said), 30)
+        assert [change.change for change in apply_topics(poor, {CONTROL: 1})] == ["min.insync.replicas 3 -> 2"]
+
+        cluster.brokers[0].kill()
+
+        def is_fine() -> bool:  # nobody answers while the others agree who leads
+            with suppress(LogUnavailable):
+                return not bad(check_topics(settings, {VOTES: 2}))
+            return False
+
+        wait_until(is_fine, 30)
+        writer = KafkaWriter(settings)
+        writer.append(VOTES, [Record(b"x")])
+        writer.close()

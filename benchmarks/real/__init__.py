@@ -1,0 +1,1 @@
+"""How well methods predict real votes one block ahead, and whether they find an order that is known."""
