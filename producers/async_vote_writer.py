@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Self
 
+from pipeline.contracts.log import LogError
 from pipeline.contracts.vote import Vote, encode_vote
 from producers.delivery.courier import Courier
 from producers.delivery.opening import WriterSettings, open_courier
@@ -40,6 +41,7 @@ class AsyncVoteWriter:
         self.settings = settings
         self._courier: Courier
         self._loop: asyncio.AbstractEventLoop
+        self._closed = False
         self._settled = asyncio.Event()
         self._lock = threading.Lock()
         self._done: list[tuple[_Way, Loss | None]] = []
@@ -60,6 +62,8 @@ class AsyncVoteWriter:
         DeliveryError
             The log did not confirm that it has the vote.
         """
+        if self._closed:
+            raise LogError(f"{self.url}: this writer is closed: open a new one.")
         if self._courier.packs:
             row = to_vote(vote, check=self.settings.check)
             way = self._start(row)
@@ -86,6 +90,7 @@ class AsyncVoteWriter:
 
     async def close(self, timeout: float | None = None) -> None:
         """Flush and release what is held; what is not delivered after `timeout` seconds is lost. Idempotent."""
+        self._closed = True
         await asyncio.to_thread(self._courier.close, self.settings.limit(timeout))
         self._courier.raise_losses()
 

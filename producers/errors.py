@@ -40,6 +40,7 @@ class DeliveryError(LogError):
     Attributes
     ----------
     count : int
+        Of envelopes that are still on their way, and may hold any number of votes, each counts as one.
     reason : str
         Of the first one.
     vote_ids : tuple of str

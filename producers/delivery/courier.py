@@ -118,7 +118,7 @@ class Courier:
         left = self._deliver(timeout)
         self._losses.raise_any()
         if left:
-            reason = f"{self._url}: these records are still on their way after {timeout:g} s and may yet arrive"
+            reason = f"{self._url}: {left} records are still on their way after {timeout:g} s, and may yet arrive"
             raise DeliveryError(left, reason, (), retriable=True)
 
     def close(self, timeout: float) -> None:
@@ -133,7 +133,8 @@ class Courier:
                 self._abandon(timeout)
         finally:
             self._stopped.set()
-            self._thread.join(_JOIN_SECONDS)
+            if threading.current_thread() is not self._thread:  # where a forgotten writer may be collected
+                self._thread.join(_JOIN_SECONDS)
             self._sender.close()
         self._losses.raise_any()
 

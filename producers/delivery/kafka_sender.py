@@ -69,11 +69,7 @@ class KafkaSender:
         )
 
     def count_partitions(self) -> int:
-        """Return the number of partitions, at most a minute old: they may become more while a writer lives."""
-        if self._clock() - self._looked > _LOOK_SECONDS:
-            self._looked = self._clock()
-            with suppress(LogError):  # the brokers are away: what was known of them holds
-                self._partitions = max(self._partitions, len(self._administrator.partitions(VOTES)))
+        """Return the number of partitions as it was a minute ago: they may become more while a writer lives."""
         return self._partitions
 
     def send(self, parcel: Parcel) -> bool:
@@ -106,6 +102,10 @@ class KafkaSender:
     def work(self, timeout: float) -> None:
         """Serve reports of delivery; librdkafka sends by threads of its own."""
         self._producer.poll(timeout)
+        if self._clock() - self._looked > _LOOK_SECONDS:
+            self._looked = self._clock()
+            with suppress(LogError):  # the brokers are away: what was known of them holds
+                self._partitions = max(self._partitions, len(self._administrator.partitions(VOTES)))
 
     def flush(self, timeout: float) -> int:
         """Wait until everything is delivered or lost."""

@@ -74,6 +74,18 @@ def test_flush_waits_for_writes_that_nobody_awaits(log_url: str) -> None:
     asyncio.run(write())
 
 
+@pytest.mark.parametrize("log", ["sqlite"])
+def test_a_closed_writer_says_so(log_url: str) -> None:
+    async def write() -> None:
+        async with VoteWriter(log_url) as writer:
+            pass
+        await writer.close()
+        with pytest.raises(LogError, match="this writer is closed"):
+            await writer.write(make_vote(1))
+
+    asyncio.run(write())
+
+
 def test_a_log_that_is_not_there_is_said(tmp_path: Path) -> None:
     async def write() -> None:
         async with VoteWriter(f"sqlite:{tmp_path / 'none.db'}"):

@@ -17,6 +17,9 @@ from pipeline.contracts.log import LogError, LogUnavailable
 from pipeline.contracts.reasons import MAX_RECORD_BYTES, Reason
 from pipeline.contracts.vote import Vote, encode_vote
 from pipeline.contracts.vote_batch import tabulate_votes
+from pipeline.eventlog.kafka.settings import parse_kafka_url
+from pipeline.eventlog.kafka.topics import apply_topics
+from pipeline.eventlog.partitioner import partitions_of_keys
 from producers.errors import DeliveryError, VoteFault
 from producers.vote_writer import VoteWriter
 from tests.conftest import wait_until
@@ -246,3 +249,24 @@ def test_what_a_log_refuses_is_told_with_its_votes(log_url: str, tmp_path: Path,
     writer.write_all(votes[1:])  # it goes on
     writer.close()
     check_places(read_log(log_url), votes)
+
+
+@pytest.mark.kafka
+def test_envelopes_follow_new_partitions(kafka_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producers.delivery.kafka_sender._LOOK_SECONDS", 0.0)
+    settings = parse_kafka_url(make_topics(kafka_url), {})
+    with VoteWriter(kafka_url, envelope=10) as writer:
+        apply_topics(settings, {"votes": 7})
+        sent = iter(range(10_000))
+
+        def is_spread_over_all() -> bool:
+            writer.write_all(make_vote(next(sent)) for _ in range(100))
+            writer.flush()
+            return len({written.partition for written in read_log(kafka_url).votes}) == 7
+
+        wait_until(is_spread_over_all, 30)
+        votes = [make_vote(next(sent)) for _ in range(200)]
+        writer.write_all(votes)
+    expected = partitions_of_keys([vote.matchup_id for vote in votes], 7, 0).tolist()
+    found = {written.vote.vote_id: written.partition for written in read_log(kafka_url).votes}
+    assert [found[vote.vote_id] for vote in votes] == expected
