@@ -18,8 +18,6 @@ from pipeline.cli.times import TIME, format_time, now_ms
 if TYPE_CHECKING:
     from pipeline.contracts.control import ControlEvent
     from pipeline.contracts.log import LogWriter
-    from pipeline.contracts.store import ArchiveSource
-    from pipeline.operators.retractions import Retractions
     from producers.simulate.world import SimulatedWorld
 
 
@@ -252,13 +250,14 @@ def export_archive(
     """
     import secrets
 
+    from pipeline.cli.published import find_retractions
     from pipeline.store.reader import StoreReader
     from producers.export import export_votes
 
     if file.suffix != ".parquet":
         misuse(f"{file}: the name of the file must end in .parquet")
     reader = StoreReader(store)
-    retractions = None if include_retracted else _find_retractions(reader)
+    retractions = None if include_retracted else find_retractions(reader)
     with progress("votes", reader.count_archive()) as advance:
         summary = export_votes(
             reader.read_archive(),
@@ -359,20 +358,6 @@ def _append_control(writer: LogWriter, url: str, events: Sequence[ControlEvent])
         note(f"{url} holds votes only, not the names of arena and models: a folder or sqlite: holds both")
         return
     writer.append(CONTROL, [Record(encode_control(event)) for event in events])
-
-
-def _find_retractions(source: ArchiveSource) -> Retractions:
-    """Return what is retracted after all control events of an archive."""
-    from pipeline.contracts.control import decode_control
-    from pipeline.operators.retractions import Retractions
-
-    retractions = Retractions()
-    for batch in source.read_archive():
-        for payload in batch["event"].drop_null().to_pylist():
-            event = decode_control(payload)
-            if event.type.startswith(("voters.", "matchups.")):
-                retractions.apply(event)
-    return retractions
 
 
 def _print_result(rows: Sequence[Mapping[str, object]], url: str, output_format: Format) -> None:

@@ -33,7 +33,7 @@ def test_suggestions_are_matchups_of_active_models(store: Path) -> None:
     assert len({matchup.matchup_id for matchup in matchups}) == 20
     assert all(len(set(matchup.models)) == 3 and "old" not in matchup.models for matchup in matchups)
     first = matchups[0]
-    assert (first.policy, first.commit, first.created) == ("ksort", 2, TIME + 120_000)
+    assert (first.policy, first.commit, first.created) == ("gibbs", 2, TIME + 120_000)
     assert first.expires - first.created == 900_000
     assert first.prompt is not None
     assert (first.prompt.id, first.prompt.seed) == ("p1", 7)
@@ -42,7 +42,7 @@ def test_suggestions_are_matchups_of_active_models(store: Path) -> None:
 
 
 def test_same_seed_same_output_and_other_seed_another(store: Path) -> None:
-    for policy in ("ksort", "random"):
+    for policy in ("gibbs", "ksort", "random"):
         fixed = [suggest(store, "--count", 9, "--policy", policy, "--seed", seed).stdout for seed in (1, 1, 2)]
         assert fixed[0] == fixed[1] != fixed[2]
     assert suggest(store, "--count", 9).stdout == suggest(store, "--count", 9).stdout
@@ -63,7 +63,7 @@ def test_random_has_its_propensity(store: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--policy", "best"], "--policy: ksort, random"),
+        (["--policy", "best"], "--policy: gibbs, ksort, random"),
         (["--count", 0], "--count"),
         (["--arena", "x"], "has pictures"),
     ],
@@ -76,7 +76,7 @@ def test_wrong_use(store: Path, arguments: list[object], said: str) -> None:
 
 def test_view_counts_what_is_published() -> None:
     publication, counts = make_publication("pictures", 2)
-    view = view_publication(publication, counts)
+    view = view_publication(publication, counts, policy="ksort")
     assert view.active.tolist() == [True, True, True, True, False]
     assert view.mu.tolist() == [30, 25, 20, 25, 25]
     assert view.s2[4] == (25 / 3) ** 2
@@ -87,5 +87,27 @@ def test_view_counts_what_is_published() -> None:
 
 def test_view_of_an_arena_without_a_filter_is_the_prior() -> None:
     publication, counts = make_publication("pictures", 1)
-    view = view_publication(msgspec.structs.replace(publication, filters={}), counts)
+    view = view_publication(msgspec.structs.replace(publication, filters={}), counts, policy="gibbs")
     assert view.mu.tolist() == [25.0] * 5
+    assert view.belief is not None
+    assert len(view.belief.mean) == 5
+
+
+def test_audit_tells_weights_and_slots(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    log = str(tmp_path / "votes.jsonl")
+    run = CliRunner().invoke
+    assert run(kwise, ["votes", "simulate", "--to", log, "--votes", "400", "--models", "6"]).exit_code == 0
+    assert run(kwise, ["replay", "--from", log, "--store", str(folder)]).exit_code == 0
+    result = run(kwise, ["matchup", "audit", "--store", str(folder), "--format", "json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["votes"] > 300
+    assert told["without_propensity"] == 0
+    assert told["effective_votes"] == pytest.approx(told["votes"])
+    assert len(told["models"]) == 6
+    assert all(row["win_rate"] == pytest.approx(row["reweighted"]) for row in told["models"])
+    assert [row["slot"] for row in told["slots"]] == [1, 2, 3, 4]
+    table = run(kwise, ["matchup", "audit", "--store", str(folder)])
+    assert "votes on uniform matchups" in table.stderr
+    assert "slot 1 won" in table.stderr

@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 
 from pipeline.matchmaking.errors import MatchmakingError
 from pipeline.matchmaking.policies import POLICIES, propose_sets
-from pipeline.matchmaking.view import ArenaView, describe_shortage, sparse_pair_rows
+from pipeline.matchmaking.view import ArenaView, Belief, describe_shortage, sparse_pair_rows
 
 ALL = sorted(POLICIES)
 
@@ -38,6 +38,7 @@ def make_view(
         comparisons=comparisons,
         pair_row=sparse_pair_rows(n_models, table[:, 0], table[:, 1], table[:, 2]),
         open_sets=open_sets,
+        belief=Belief(np.zeros(n_models) if mu is None else mu, np.eye(n_models)),
     )
 
 
@@ -96,7 +97,7 @@ def test_propose_sets_puts_models_into_uniformly_random_slots(policy: str) -> No
 
 
 def test_propose_sets_refuses_an_unknown_policy() -> None:
-    with pytest.raises(MatchmakingError, match="unknown matchmaking policy 'best'; known are ksort, random"):
+    with pytest.raises(MatchmakingError, match="unknown matchmaking policy 'best'; known are gibbs, ksort, random"):
         propose_sets("best", make_view(5), 1, np.random.default_rng(1))
 
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.contracts.arena import Arena, ArenaSettings, Model, Prompt
 from pipeline.contracts.matchup import Matchup
 from pipeline.operators.arena_state import ArenaState
-from pipeline.operators.proposals import count_wanted, expire_matchups, top_up
+from pipeline.operators.proposals import (
+    Proposer,
+    count_wanted,
+    expire_matchups,
+    make_proposals,
+    open_proposals,
+    request_proposals,
+)
 from pipeline.operators.registry import LiveArena
+from pipeline.rating.pair_counts import K_SHIFT, PairCounts
 from tests.operators.feeding import MODELS, START
 
 
@@ -30,9 +39,12 @@ def make_state(live: LiveArena) -> ArenaState:
     return state
 
 
-def propose(live: LiveArena, state: ArenaState, *, now: int = START, commit: int = 1) -> list[Matchup]:
-    """Top up with a seed."""
-    return top_up(live, state, now=now, commit=commit, seed=5)
+def propose(
+    live: LiveArena, state: ArenaState, *, now: int = START, commit: int = 1, seed: int | None = 5
+) -> list[Matchup]:
+    """Propose what is missing, and open it."""
+    request = request_proposals(live, state, now=now, commit=commit, seed=seed)
+    return [] if request is None else open_proposals(live, state, make_proposals(request))
 
 
 def test_the_fewest_are_opened_where_nobody_votes() -> None:
@@ -44,7 +56,7 @@ def test_the_fewest_are_opened_where_nobody_votes() -> None:
     assert state.changed
     assert len({matchup.matchup_id for matchup in made}) == 16
     for matchup in made:
-        assert (matchup.arena, matchup.commit, matchup.policy) == ("pictures", 3, "ksort")
+        assert (matchup.arena, matchup.commit, matchup.policy) == ("pictures", 3, "gibbs")
         assert (matchup.created, matchup.expires) == (START, START + 60_000)
         assert len(set(matchup.models)) == 4
         assert set(matchup.models) <= set(MODELS)
@@ -115,7 +127,7 @@ def test_retired_models_are_not_proposed_until_they_come_back() -> None:
     assert len(propose(live, make_state(live))) == 30
 
 
-@pytest.mark.parametrize("policy", ["ksort", "random"])
+@pytest.mark.parametrize("policy", ["gibbs", "ksort", "random"])
 def test_fewer_models_than_k_are_not_proposed(policy: str) -> None:
     live = make_arena(k=7, policy=policy)
     state = make_state(live)
@@ -132,9 +144,9 @@ def test_proposals_are_a_function_of_seed_commit_and_arena() -> None:
     one = propose(live, make_state(live), commit=8)
     assert propose(live, make_state(live), commit=8) == one
     assert propose(live, make_state(live), commit=9) != one
-    assert top_up(live, make_state(live), now=START, commit=8, seed=6) != one
-    unseeded = top_up(live, make_state(live), now=START, commit=8, seed=None)
-    assert unseeded != top_up(live, make_state(live), now=START, commit=8, seed=None)
+    assert propose(live, make_state(live), commit=8, seed=6) != one
+    unseeded = propose(live, make_state(live), commit=8, seed=None)
+    assert unseeded != propose(live, make_state(live), commit=8, seed=None)
     other = LiveArena(Arena(id="films"), live.models, live.index)
     ids = {matchup.matchup_id for matchup in one}
     assert not ids & {matchup.matchup_id for matchup in propose(other, make_state(other), commit=8)}
@@ -151,3 +163,41 @@ def test_open_matchups_with_another_k_do_not_disturb() -> None:
     propose(live, state)
     live.arena = Arena(id="pictures", k=5, settings=ArenaSettings(open_min=8))
     assert [len(matchup.models) for matchup in propose(live, state)] == [5] * 4
+
+
+def test_a_proposer_makes_what_the_owner_would_and_hands_it_over_once() -> None:
+    live = make_arena(open_min=5)
+    state = make_state(live)
+    request = request_proposals(live, state, now=START, commit=3, seed=5)
+    assert request is not None
+    proposer = Proposer()
+    assert proposer.is_free("pictures")
+    assert proposer.take("pictures") == []
+    proposer.ask(request)
+    assert not proposer.is_free("pictures")
+    with pytest.raises(RuntimeError, match="under way"):
+        proposer.ask(request)
+    proposer.close()
+    assert proposer.take("films") == []
+    assert proposer.take("pictures") == make_proposals(request)
+    assert proposer.is_free("pictures")
+
+
+def test_models_that_were_retired_meanwhile_are_not_opened() -> None:
+    live = make_arena(open_min=30)
+    state = make_state(live)
+    request = request_proposals(live, state, now=START, commit=3, seed=5)
+    assert request is not None
+    made = make_proposals(request)
+    live.add(Model(id="alpha", retired=True))
+    opened = open_proposals(live, state, made)
+    assert opened == [matchup for matchup in made if "alpha" not in matchup.models]
+    assert 0 < len(opened) < 30
+    assert list(state.open_matchups.values()) == opened
+
+
+def test_an_arena_that_cannot_be_rated_is_proposed_at_random() -> None:
+    live = make_arena(open_min=5)
+    state = make_state(live)
+    state.counts.subtract(PairCounts.from_entries(np.array([1 << K_SHIFT + 1]), np.array([1])))
+    assert {matchup.policy for matchup in propose(live, state)} == {"random"}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.contracts.log import EMPTY_BATCH
+from pipeline.operators.proposals import Proposer
 from pipeline.operators.rate import Rate, RateSettings
 from pipeline.store.duck_store import DuckStore
 from tests.operators.feeding import (
@@ -169,3 +170,18 @@ def test_without_proposals_none_are_made_and_none_expire(store: DuckStore) -> No
     quiet = Rate(store, RateSettings(propose=False))
     assert quiet.commit(START + 10 * TTL_MS) is None
     assert len(quiet.book.arenas["pictures"].open_matchups) == 4
+
+
+def test_a_proposer_delivers_at_a_later_commit_what_was_asked_at_an_earlier_one(store: DuckStore) -> None:
+    proposer = Proposer()
+    rate = Rate(store, RateSettings(), proposer=proposer)
+    process_events(rate, Feed().control(*arena_events(settings={"open_min": 4, "matchup_ttl_seconds": 60})))
+    first = rate.commit(START)
+    assert first is not None
+    assert first.outbox == ()
+    proposer.close()  # when what is under way is done
+    second = rate.commit(START + 500)
+    assert second is not None
+    assert len(second.outbox) == 4
+    assert {matchup.commit for matchup in second.outbox} == {first.number}
+    assert rate.commit(START + 1000) is None
