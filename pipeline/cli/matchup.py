@@ -1,4 +1,4 @@
-"""`kwise matchup`: which models to compare next, from the published state of an arena."""
+"""`kwise matchup`: which models to compare next, and what votes say apart from who met whom."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pipeline.cli.board import arena_option
-from pipeline.cli.output import Column, Format, examples, fail, format_option, misuse, print_rows, store_option
+from pipeline.cli.output import (
+    Column,
+    Format,
+    examples,
+    fail,
+    format_option,
+    misuse,
+    note,
+    print_json,
+    print_rows,
+    store_option,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.contracts.matchup import Matchup
     from pipeline.contracts.snapshot import Publication
     from pipeline.matchmaking.view import ArenaView
+    from pipeline.rating.reweighting import OffPolicyCheck
 
 _COLUMNS: Final = (
     "schema",
@@ -41,7 +53,7 @@ _TABLE_COLUMNS: Final = (
 
 @click.group()
 def command() -> None:
-    """Which models to compare next."""
+    """Which models to compare next, and checks of what was compared."""
 
 
 @command.command(epilog=examples("kwise matchup suggest --store store --count 5 --format json"))
@@ -115,3 +127,61 @@ def view_publication(publication: Publication, counts: pa.Table, *, policy: str)
     ksort = KsortState(np.array(stored["mu"], np.float64), np.array(stored["s2"], np.float64))
     pair_counts = PairCounts.from_columns(counts)
     return view_arena(publication.registered, pair_counts, ksort, publication.open_matchups, policy=policy)
+
+
+@command.command(epilog=examples("kwise matchup audit --store store"))
+@store_option
+@arena_option
+@format_option
+def audit(store: Path, arena: str | None, output_format: Format) -> None:
+    """Check the votes of a store apart from who met whom and in which slot.
+
+    A matchmaker shows near models to each other, so the share of pairs that a model won says whom it met. Reweighted
+    by the propensities of their matchups, votes say what uniformly random matchups would have shown; votes without a
+    propensity are left out. Slots are random: each should win half of its pairs.
+    """
+    from pipeline.cli.published import choose_arena, find_retractions, open_store
+    from pipeline.operators.off_policy import check_archive
+
+    reader = open_store(store)
+    chosen = choose_arena(reader.arenas(), arena)
+    registered = reader.publication(chosen).registered
+    retractions = find_retractions(reader)
+    check = check_archive(
+        reader.read_archive(),
+        chosen,
+        [model.id for model in registered.models],
+        choose_retracted=retractions.affect if retractions else None,
+    )
+    _print_check(check, chosen, [model.id for model in registered.models], output_format)
+
+
+def _print_check(check: OffPolicyCheck, arena: str, model_ids: list[str], output_format: Format) -> None:
+    models = [
+        {"model": model, "win_rate": plain, "reweighted": found.share, "low": found.low, "high": found.high}
+        for model, plain, found in zip(model_ids, check.plain, check.reweighted, strict=True)
+    ]
+    models.sort(key=lambda row: (row["reweighted"] is None, -float(row["reweighted"] or 0.0), row["model"]))
+    slots = [
+        {"slot": slot, "win_rate": found.share, "low": found.low, "high": found.high}
+        for slot, found in enumerate(check.slots, start=1)
+        if found.share is not None
+    ]
+    totals = {
+        "votes": check.votes,
+        "without_propensity": check.without_propensity,
+        "effective_votes": check.effective_votes,
+    }
+    if output_format == "json":
+        print_json({"arena": arena, **totals, "models": models, "slots": slots})
+        return
+    print_rows(models, list(models[0]) if models else [], output_format)
+    note(
+        f"{check.votes:,} votes with an order; {check.without_propensity:,} without a propensity are left out of the "
+        f"reweighted ones, the others are worth {check.effective_votes:,.0f} votes on uniform matchups"
+    )
+    for row in slots:
+        low, high = row["low"], row["high"]
+        biased = low is not None and high is not None and not float(low) <= 0.5 <= float(high)
+        between = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+        note(f"slot {row['slot']} won {row['win_rate']:.3f}{between} of its pairs{': position bias' if biased else ''}")

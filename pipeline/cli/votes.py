@@ -19,8 +19,6 @@ from pipeline.cli.votes_feed import feed_votes
 
 if TYPE_CHECKING:
     from pipeline.contracts.control import ControlEvent
-    from pipeline.operators.retractions import Retractions
-    from pipeline.store.reader import StoreReader
     from producers.simulate.world import SimulatedWorld
     from producers.vote_writer import VoteWriter
 
@@ -256,6 +254,7 @@ def export_archive(
     """
     import secrets
 
+    from pipeline.cli.published import find_retractions
     from pipeline.store.reader import StoreReader
     from producers.export import export_votes
 
@@ -264,7 +263,7 @@ def export_archive(
     if file.exists():
         misuse(f"{file} exists: name a new file")
     reader = StoreReader(store)
-    retractions = None if include_retracted else _find_retractions(reader)
+    retractions = None if include_retracted else find_retractions(reader)
     with progress("votes", reader.count_archive()) as advance:
         summary = export_votes(
             reader.read_archive(),
@@ -365,21 +364,6 @@ def _append_control(url: str, events: Sequence[ControlEvent]) -> None:
 def _tell_rate(records: int, url: str, started: float) -> None:
     seconds = time.monotonic() - started
     note(f"{records} records appended to {url} in {seconds:.1f} s ({records / seconds:,.0f} a second)")
-
-
-def _find_retractions(source: StoreReader) -> Retractions:
-    """Return what is retracted after all control events of an archive, or left out by the replay that made it."""
-    from pipeline.contracts.control import decode_control
-    from pipeline.operators.retractions import Retractions
-
-    retractions = Retractions()
-    retractions.leave_out(source.filter())
-    for batch in source.read_archive():
-        for payload in batch["event"].drop_null().to_pylist():
-            event = decode_control(payload)
-            if event.type.startswith(("voters.", "matchups.")):
-                retractions.apply(event)
-    return retractions
 
 
 def _print_result(rows: Sequence[Mapping[str, object]], url: str, output_format: Format) -> None:

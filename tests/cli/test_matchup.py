@@ -91,3 +91,23 @@ def test_view_of_an_arena_without_a_filter_is_the_prior() -> None:
     assert view.mu.tolist() == [25.0] * 5
     assert view.belief is not None
     assert len(view.belief.mean) == 5
+
+
+def test_audit_tells_weights_and_slots(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    log = str(tmp_path / "votes.jsonl")
+    run = CliRunner().invoke
+    assert run(kwise, ["votes", "simulate", "--to", log, "--votes", "400", "--models", "6"]).exit_code == 0
+    assert run(kwise, ["replay", "--from", log, "--store", str(folder)]).exit_code == 0
+    result = run(kwise, ["matchup", "audit", "--store", str(folder), "--format", "json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["votes"] > 300
+    assert told["without_propensity"] == 0
+    assert told["effective_votes"] == pytest.approx(told["votes"])
+    assert len(told["models"]) == 6
+    assert all(row["win_rate"] == pytest.approx(row["reweighted"]) for row in told["models"])
+    assert [row["slot"] for row in told["slots"]] == [1, 2, 3, 4]
+    table = run(kwise, ["matchup", "audit", "--store", str(folder)])
+    assert "votes on uniform matchups" in table.stderr
+    assert "slot 1 won" in table.stderr
