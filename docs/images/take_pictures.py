@@ -1,6 +1,6 @@
-"""Takes the pictures of the board that the README shows: ``python docs/images/take_pictures.py``.
+"""Takes the pictures of the pages that README and docs show: ``python docs/images/take_pictures.py``.
 
-Runs a demo, waits until its votes are counted, and takes the page in both themes. Needs Chromium (on Debian:
+Runs a demo, waits until its votes are counted, and takes each page in both themes. Needs Chromium (on Debian:
 ``apt-get install chromium``) and the development tools (``make install-dev``).
 """
 
@@ -53,7 +53,7 @@ def run_demo() -> Iterator[str]:
 
 
 def take_pictures(address: str, folder: Path) -> None:
-    """Write ``board-light.png`` and ``board-dark.png`` to `folder`."""
+    """Write ``board-THEME.png`` and ``operator-THEME.png`` to `folder`."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         pages = {
@@ -69,6 +69,11 @@ def take_pictures(address: str, folder: Path) -> None:
         for theme, page in pages.items():
             page.get_by_test_id("stStatusWidget").wait_for(state="hidden")
             page.screenshot(path=folder / f"board-{theme}.png", animations="disabled")
+            page.goto(f"{address}/operator")
+            page.get_by_role("heading", name="Operations").wait_for(timeout=LIMIT_MS)
+            page.get_by_text(str(VOTES), exact=True).first.wait_for(timeout=LIMIT_MS)
+            page.get_by_test_id("stStatusWidget").wait_for(state="hidden")
+            page.screenshot(path=folder / f"operator-{theme}.png", animations="disabled")
         browser.close()
 
 

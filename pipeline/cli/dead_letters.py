@@ -25,8 +25,15 @@ _SHOWN: Final = 80
 _BATCH: Final = 1_000
 _REASONS: Final = [reason.value for reason in Reason if reason is not Reason.DUPLICATE]
 _PLACE: Final = ("topic", "partition", "offset", "index")
+
+
+def _append_time(at: int) -> str:
+    """Show an append time, ms; files have none for a line that cannot be read, which is 0."""
+    return format_time(at) if at else "–"
+
+
 _COLUMNS: Final[dict[bool, tuple[str | Column, ...]]] = {
-    True: (Column("appended_at", text=format_time), "reason", "arena", "position", "detail", "payload"),
+    True: (Column("appended_at", text=_append_time), "reason", "arena", "position", "detail", "payload"),
     False: ("appended_at", "reason", "arena", *_PLACE, "commit", "detail", "payload"),
 }
 """For a table, and for programs."""

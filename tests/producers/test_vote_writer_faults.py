@@ -54,11 +54,11 @@ class WritingThread(threading.Thread):
 def test_nothing_is_lost_or_doubled_when_the_broker_is_killed_twice(
     fragile_broker: KafkaBroker, fragile_url: str, envelope: int | None
 ) -> None:
-    votes = [make_vote(number) for number in range(60_000)]
+    votes = [make_vote(number) for number in range(30_000)]
     with VoteWriter(fragile_url, envelope=envelope, check=False, max_pending=5_000) as writer:
         thread = WritingThread(writer, votes)
         thread.start()
-        for start in (10_000, 30_000):
+        for start in (5_000, 15_000):
             wait_until(partial(thread.has_taken, start), 60)
             fragile_broker.kill()
             fragile_broker.restart()

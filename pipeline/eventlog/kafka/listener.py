@@ -21,13 +21,19 @@ def examine_listener(settings: KafkaSettings) -> LogError | None:
     address = (host.strip("[]"), int(port))
     try:
         with socket.create_connection(address, _ANSWER_SECONDS) as connection:
-            if not settings.tls and _speaks_tls(connection):
-                return LogError(
-                    f"{settings.url}: the broker speaks TLS and this client does not: set KWISE_KAFKA_TLS=1, and "
-                    "KWISE_KAFKA_CA=FILE for an authority of your own."
-                )
+            speaks_tls = _speaks_tls(connection)
     except OSError:
         return None
+    if speaks_tls and not settings.tls:
+        return LogError(
+            f"{settings.url}: the broker speaks TLS and this client does not: set KWISE_KAFKA_TLS=1, and "
+            "KWISE_KAFKA_CA=FILE for an authority of your own."
+        )
+    if settings.tls and not speaks_tls:
+        return LogError(
+            f"{settings.url}: {settings.servers[0]} does not speak TLS: connecting to a PLAINTEXT broker? "
+            "Name its TLS port, or set KWISE_KAFKA_TLS=0."
+        )
     if settings.username is None:
         return LogUnavailable(
             f"{settings.url}: {settings.servers[0]} takes connections but answers nothing. If that lasts, it may want "
