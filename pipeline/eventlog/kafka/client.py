@@ -161,6 +161,15 @@ class Administrator:
 
         return self.ask(topic, call)
 
+    def show_positions(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit `offsets` to the consumer group, without waiting, and whether or not that works."""
+        partitions = [
+            confluent_kafka.TopicPartition(self._settings.topic_name(source.topic), source.partition, offset)
+            for source, offset in offsets.items()
+        ]
+        group = confluent_kafka.ConsumerGroupTopicPartitions(self._settings.group, partitions)
+        self.client.alter_consumer_group_offsets([group])
+
     def _offsets(self, partitions: Iterable[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
         asked = {
             confluent_kafka.TopicPartition(self._settings.topic_name(item.topic), item.partition): item
@@ -195,37 +204,3 @@ class Administrator:
                 self.client.poll(0)  # delivers what the background threads said
                 raise explain(self._settings, self._complaints.pick(reason), topic)
             self.client.poll(0.1)
-
-
-def open_consumer(
-    settings: KafkaSettings, starts: Mapping[TopicPartition, int], complaints: Complaints, *, buffer_mb: int
-) -> confluent_kafka.Consumer:
-    """Return a consumer assigned to the partitions of `starts` at these offsets; it prefetches up to `buffer_mb`."""
-    consumer = confluent_kafka.Consumer(
-        {
-            **client_options(settings, complaints),
-            "group.id": settings.group,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "error",
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-            "queued.min.messages": 1_000_000,
-            "queued.max.messages.kbytes": buffer_mb << 10,
-            "fetch.queue.backoff.ms": 20,  # the default of 1000 cuts the drain to a fifth
-            "fetch.wait.max.ms": 100,
-            "fetch.message.max.bytes": 4 << 20,
-        }
-    )
-    assign(consumer, settings, starts)
-    return consumer
-
-
-def assign(consumer: confluent_kafka.Consumer, settings: KafkaSettings, starts: Mapping[TopicPartition, int]) -> None:
-    """Add partitions to what `consumer` reads."""
-    consumer.incremental_assign(
-        [
-            confluent_kafka.TopicPartition(settings.topic_name(item.topic), item.partition, offset)
-            for item, offset in starts.items()
-        ]
-    )

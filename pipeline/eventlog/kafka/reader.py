@@ -1,29 +1,29 @@
 """Reads topics of Kafka as they grow: one consumer a topic, assigned by hand, from the store's positions.
 
 Consumer groups are used for nothing but showing the lag to other programs: what was read is what the store has
-committed. Prefetched records are bounded by bytes; when the job is slower than the producers, they wait in Kafka.
+committed. What is fetched ahead is bounded by bytes; when the job is slower than the producers, votes wait in Kafka.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 
-import confluent_kafka
 import numpy as np
-from confluent_kafka import KafkaError, Message
 
-from pipeline.contracts.log import EMPTY_BATCH, LogBatch, LogError, Position, Span, TopicPartition
+from pipeline.contracts.log import EMPTY_BATCH, LogBatch, LogError, LogUnavailable, Position, Span, TopicPartition
 from pipeline.eventlog.blocks import list_sources
-from pipeline.eventlog.kafka.client import Administrator, Complaints, assign, explain, open_consumer
-from pipeline.eventlog.kafka.messages import make_columns, take_messages
+from pipeline.eventlog.kafka.client import Administrator
+from pipeline.eventlog.kafka.consumer import BatchConsumer
 from pipeline.eventlog.kafka.positions import find_starts, wrong_timestamps
+from pipeline.eventlog.kafka.records import RecordBatch, join_batches
 from pipeline.eventlog.kafka.settings import KafkaSettings
 
-_BUFFER_MB = 64
 _MAX_BATCH_BYTES = 16 << 20  # of envelopes; 8 bytes an id, so some 150,000 votes
 _CHECK_SECONDS = 3.0  # between two looks for new partitions and for a topic that was deleted
 _CATCH_UP_SECONDS = 5.0
+_ALL = 1 << 30
 
 
 class KafkaReader:
@@ -48,15 +48,14 @@ class KafkaReader:
 
     def note_committed(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Show the store's positions to programs that watch the group's lag; a failure is of no consequence."""
-        for topic, reader in self._topics.items():
-            moved = {
-                source: position
-                for source, position in positions.items()
-                if source.topic == topic and self._committed.get(source) != position
-            }
-            if moved:
-                reader.show_positions(moved)
-                self._committed |= moved
+        moved = {
+            source: position.offset
+            for source, position in positions.items()
+            if source.topic in self._topics and self._committed.get(source) != position
+        }
+        if moved:
+            self._administrator.show_positions(moved)
+            self._committed |= positions
 
     def at_end(self) -> bool:
         """A live log is never at its end."""
@@ -86,82 +85,69 @@ class _TopicReader:
         self._settings = settings
         self._administrator = administrator
         self._topic = topic
-        self._complaints = Complaints()
         partitions = list_sources(administrator.partitions(topic))
         self._identity = administrator.topic_id(topic)
         self._next = find_starts(settings, administrator, partitions, positions)
-        self._seen = {source: start.offset for source, start in self._next.items()}  # with the holes at the end
-        self._consumer = open_consumer(settings, self._seen, self._complaints, buffer_mb=_BUFFER_MB)
+        self._waiting: deque[tuple[TopicPartition, RecordBatch]] = deque()
+        self._consumer = self._open_consumer()
         self._check_at = time.monotonic() + _CHECK_SECONDS
 
     def poll(self, max_records: int, timeout: float) -> LogBatch:
         """Return what is here, waiting for the first record."""
         self._check_topic()
-        messages = take_messages(self._consumer, max_records, _MAX_BATCH_BYTES, timeout, self._take_error)
-        if self._complaints.login is not None:
-            raise explain(self._settings, self._complaints.login, self._topic)
-        return self._make_batch(messages) if messages else EMPTY_BATCH
+        return self._make_batch(self._take(max_records, timeout))
 
     def read_to_end(self) -> LogBatch:
         """Return everything up to the present end."""
         ends = self._administrator.ends(self._next)
-        messages: list[Message] = []
+        taken = self._take(_ALL, 0.0)
         deadline = time.monotonic() + _CATCH_UP_SECONDS
-        while any(self._seen[source] < end for source, end in ends.items()):
-            taken = take_messages(self._consumer, 1 << 30, _MAX_BATCH_BYTES, 0.1, self._take_error)
-            for message in taken:
-                self._seen[TopicPartition(self._topic, message.partition())] = message.offset() + 1
-            messages += taken
-            if not taken and time.monotonic() > deadline:
-                raise explain(self._settings, self._complaints.pick(KafkaError(KafkaError._TIMED_OUT)), self._topic)
-            if taken:
+        while self._waiting or any(self._consumer.position(source) < end for source, end in ends.items()):
+            more = self._take(_ALL, 0.1)
+            if more:
                 deadline = time.monotonic() + _CATCH_UP_SECONDS
-        return self._make_batch(messages) if messages else EMPTY_BATCH
-
-    def show_positions(self, positions: Mapping[TopicPartition, Position]) -> None:
-        """Commit `positions` to the consumer group, without waiting."""
-        name = self._settings.topic_name(self._topic)
-        offsets = [
-            confluent_kafka.TopicPartition(name, source.partition, position.offset)
-            for source, position in positions.items()
-        ]
-        self._consumer.commit(offsets=offsets, asynchronous=True)
+            elif time.monotonic() > deadline:
+                raise LogUnavailable(f"{self._settings.url}: {self._topic} was not read to its end in time")
+            taken += more
+        return self._make_batch(taken)
 
     def close(self) -> None:
         """Close the consumer."""
         self._consumer.close()
 
-    def _make_batch(self, messages: list[Message]) -> LogBatch:
-        columns = make_columns(messages)
-        if not columns.append_time:
-            raise wrong_timestamps(self._settings, self._topic)
-        partitions = np.fromiter(map(Message.partition, messages), np.int64, len(messages))
-        present, span_of = np.unique(partitions, return_inverse=True)
-        ends = np.zeros(len(present), np.int64)
-        np.maximum.at(ends, span_of, columns.offsets + 1)
-        spans = []
-        for partition, end in zip(present.tolist(), ends.tolist(), strict=True):
-            source = TopicPartition(self._topic, partition)
-            spans.append(Span(source, self._next[source], Position(end)))
-            self._next[source] = Position(end)
-            self._seen[source] = max(self._seen[source], end)
-        return LogBatch(
-            tuple(spans),
-            span_of.astype(np.int16),
-            columns.offsets,
-            columns.times,
-            columns.values,
-            columns.content_types,
-        )
+    def _open_consumer(self) -> BatchConsumer:
+        return BatchConsumer(self._settings, {source: position.offset for source, position in self._next.items()})
 
-    def _take_error(self, error: KafkaError, message: Message) -> None:
-        if error.code() == KafkaError._PARTITION_EOF:
-            source = TopicPartition(self._topic, message.partition())
-            self._seen[source] = max(self._seen[source], message.offset())
-            return
-        failure = explain(self._settings, error, self._topic)
-        if not failure.retriable:  # else the client tries again by itself; `_check_topic` notices if that is in vain
-            raise failure
+    def _take(self, limit: int, timeout: float) -> list[tuple[TopicPartition, RecordBatch]]:
+        """Take up to `limit` records and some bytes; wait up to `timeout` seconds for the first."""
+        taken: list[tuple[TopicPartition, RecordBatch]] = []
+        room = _MAX_BATCH_BYTES
+        while limit > 0 and room > 0:
+            if not self._waiting:
+                self._waiting.extend(self._consumer.take(0.0 if taken else timeout))
+                if not self._waiting:
+                    break
+            source, batch = self._waiting.popleft()
+            if len(batch.values) > limit:
+                self._waiting.appendleft((source, batch.part(limit, len(batch.values))))
+                batch = batch.part(0, limit)
+            taken.append((source, batch))
+            limit -= len(batch.values)
+            room -= sum(map(len, batch.values))
+        return taken
+
+    def _make_batch(self, taken: list[tuple[TopicPartition, RecordBatch]]) -> LogBatch:
+        if not taken:
+            return EMPTY_BATCH
+        if any(batch.appended_at is None for _, batch in taken):
+            raise wrong_timestamps(self._settings, self._topic)
+        ends = {source: Position(batch.next_offset) for source, batch in taken}  # of the last batch of each
+        places = {source: place for place, source in enumerate(sorted(ends))}
+        spans = tuple(Span(source, self._next[source], ends[source]) for source in places)
+        self._next |= ends
+        numbers = np.array([places[source] for source, _ in taken], np.int16)
+        columns = join_batches([batch for _, batch in taken])
+        return LogBatch(spans, np.repeat(numbers, [len(batch.values) for _, batch in taken]), *columns)
 
     def _check_topic(self) -> None:
         """Now and then, look for new partitions, and whether this is still the topic that was opened."""
@@ -176,8 +162,8 @@ class _TopicReader:
             )
         new = [source for source in list_sources(partitions) if source not in self._next]
         if new:
-            starts = find_starts(self._settings, self._administrator, new, {})
-            self._next |= starts
-            self._seen |= {source: start.offset for source, start in starts.items()}
-            assign(self._consumer, self._settings, {source: start.offset for source, start in starts.items()})
+            self._next |= find_starts(self._settings, self._administrator, new, {})
+            self._waiting.clear()  # fetched again
+            self._consumer.close()
+            self._consumer = self._open_consumer()
         self._check_at = time.monotonic() + _CHECK_SECONDS

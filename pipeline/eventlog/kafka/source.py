@@ -9,32 +9,49 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from itertools import islice
 
-from confluent_kafka import KafkaError, Message
-from confluent_kafka import TopicPartition as KafkaPartition
+import numpy as np
 
-from pipeline.contracts.log import Position, TopicPartition
+from pipeline.contracts.log import LogUnavailable, Position, TopicPartition
 from pipeline.eventlog.blocks import Block, empty_block
-from pipeline.eventlog.kafka.client import Administrator, Complaints, explain, open_consumer
-from pipeline.eventlog.kafka.messages import make_columns, take_messages
+from pipeline.eventlog.kafka.client import Administrator
+from pipeline.eventlog.kafka.consumer import BatchConsumer
 from pipeline.eventlog.kafka.positions import find_starts, wrong_timestamps
+from pipeline.eventlog.kafka.records import RecordBatch, join_batches
 from pipeline.eventlog.kafka.settings import KafkaSettings
 
-_BUFFER_MB = 32
 _LANE_BYTES = 16 << 20  # a partition with more than this in its buffer is paused
 _SILENCE_SECONDS = 10.0
 
 
 class _Lane:
-    """One partition: messages that came and were not asked for yet, and how far the consumer is."""
+    """One partition: batches that came and were not asked for yet."""
 
-    def __init__(self, start: int, end: int) -> None:
-        self.messages: deque[Message] = deque()
+    def __init__(self, end: int) -> None:
+        self.batches: deque[RecordBatch] = deque()
         self.size = 0
-        self.seen = start
         self.end = end
         self.paused = False
+
+    def add(self, batch: RecordBatch) -> None:
+        """Take what lies before the end."""
+        inside = int(np.searchsorted(batch.offsets, self.end))
+        if inside:
+            self.batches.append(batch if inside == len(batch.offsets) else batch.part(0, inside))
+            self.size += sum(map(len, self.batches[-1].values))
+
+    def take(self, limit: int, max_bytes: int) -> list[RecordBatch]:
+        """Remove and return up to `limit` records, and about `max_bytes` at most."""
+        taken: list[RecordBatch] = []
+        while self.batches and limit > 0 and max_bytes > 0:
+            batch = self.batches.popleft()
+            if len(batch.values) > limit:
+                self.batches.appendleft(batch.part(limit, len(batch.values)))
+                batch = batch.part(0, limit)
+            taken.append(batch)
+            size = sum(map(len, batch.values))
+            limit, max_bytes, self.size = limit - len(batch.values), max_bytes - size, self.size - size
+        return taken
 
 
 class KafkaSource:
@@ -48,16 +65,16 @@ class KafkaSource:
         positions: Mapping[TopicPartition, Position],
     ) -> None:
         self._settings = settings
-        self._complaints = Complaints()
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._ends: dict[str, dict[TopicPartition, int]] = {}
+        starts: dict[TopicPartition, int] = {}
         for topic in topics:
             partitions = administrator.partitions(topic)
             self._ends[topic] = administrator.ends(partitions)
             for source, start in find_starts(settings, administrator, partitions, positions).items():
-                self._lanes[source] = _Lane(start.offset, self._ends[topic][source])
-        starts = {source: lane.seen for source, lane in self._lanes.items() if lane.seen < lane.end}
-        self._consumer = open_consumer(settings, starts, self._complaints, buffer_mb=_BUFFER_MB)
+                starts[source] = start.offset
+                self._lanes[source] = _Lane(self._ends[topic][source])
+        self._consumer = BatchConsumer(settings, starts)
 
     def ends(self, topic: str) -> dict[TopicPartition, int]:
         """Return the end that each partition of `topic` had when this was opened."""
@@ -70,14 +87,27 @@ class KafkaSource:
         del by_row  # every record stands for itself
         lane = self._lanes[source]
         deadline = time.monotonic() + _SILENCE_SECONDS
-        while not lane.messages and lane.seen < end:
+        while not lane.batches and self._consumer.position(source) < end:
             if self._fetch(source):
                 deadline = time.monotonic() + _SILENCE_SECONDS
             elif time.monotonic() > deadline:
-                raise explain(self._settings, self._complaints.pick(KafkaError(KafkaError._TIMED_OUT)), source.topic)
-        if not lane.messages:
+                raise LogUnavailable(f"{self._settings.url}: {source.topic}/{source.partition} gives nothing more")
+        taken = lane.take(limit, max_bytes)
+        if not taken:
             return empty_block(source, max(start.offset, end))
-        return self._take(source, lane, end, limit, max_bytes)
+        if any(batch.appended_at is None for batch in taken):
+            raise wrong_timestamps(self._settings, source.topic)
+        columns = join_batches(taken)
+        is_last = not lane.batches and self._consumer.position(source) >= end
+        return Block(
+            source,
+            columns.offsets,
+            columns.offsets + 1,
+            columns.appended_at,
+            columns.values,
+            columns.content_types,
+            end if is_last else taken[-1].next_offset,
+        )
 
     def complete(self) -> bool:
         """Whether `ends` are final."""
@@ -90,71 +120,17 @@ class KafkaSource:
         """Leave the brokers. Idempotent."""
         self._consumer.close()
 
-    def _take(self, source: TopicPartition, lane: _Lane, end: int, limit: int, max_bytes: int) -> Block:
-        count = 0
-        for message in lane.messages:
-            if count == limit or max_bytes <= 0:
-                break
-            count += 1
-            max_bytes -= len(message)
-        messages = list(islice(lane.messages, count))
-        for _ in range(count):
-            lane.messages.popleft()
-        lane.size -= sum(map(len, messages))
-        columns = make_columns(messages)
-        if not columns.append_time:
-            raise wrong_timestamps(self._settings, source.topic)
-        after = int(columns.offsets[-1]) + 1 if lane.messages or lane.seen < end else end
-        return Block(
-            source,
-            columns.offsets,
-            columns.offsets + 1,
-            columns.times,
-            columns.values,
-            columns.content_types,
-            after,
-        )
-
     def _fetch(self, wanted: TopicPartition) -> bool:
         """Take what the consumer has into the buffers; return whether anything came."""
-        self._resume(wanted)
-        before = sum(lane.seen for lane in self._lanes.values())
-        messages = take_messages(self._consumer, 100_000, _LANE_BYTES, 0.2, self._take_error)
-        if self._complaints.login is not None:
-            raise explain(self._settings, self._complaints.login)
-        names = {self._settings.topic_name(topic): topic for topic in self._ends}
-        for message in messages:
-            lane = self._lanes[TopicPartition(names[message.topic()], message.partition())]
-            lane.seen = message.offset() + 1
-            if lane.seen <= lane.end:
-                lane.messages.append(message)
-                lane.size += len(message)
-        self._pause_full(wanted)
-        return sum(lane.seen for lane in self._lanes.values()) > before
-
-    def _resume(self, wanted: TopicPartition) -> None:
-        lane = self._lanes[wanted]
-        if lane.paused:
-            self._consumer.resume([self._kafka_partition(wanted)])
-            lane.paused = False
-
-    def _pause_full(self, wanted: TopicPartition) -> None:
-        """Pause the partitions that nobody asks for and that have enough, or have given all."""
+        if self._lanes[wanted].paused:
+            self._consumer.resume([wanted])
+            self._lanes[wanted].paused = False
+        before = self._consumer.position(wanted)
+        taken = self._consumer.take(0.2)
+        for source, batch in taken:
+            self._lanes[source].add(batch)
         for source, lane in self._lanes.items():
             if source != wanted and not lane.paused and lane.size > _LANE_BYTES:
-                self._consumer.pause([self._kafka_partition(source)])
+                self._consumer.pause([source])
                 lane.paused = True
-
-    def _kafka_partition(self, source: TopicPartition) -> KafkaPartition:
-        return KafkaPartition(self._settings.topic_name(source.topic), source.partition)
-
-    def _take_error(self, error: KafkaError, message: Message) -> None:
-        name = message.topic()
-        topic = name.removeprefix(self._settings.prefix) if name else None
-        if error.code() == KafkaError._PARTITION_EOF and topic is not None:
-            lane = self._lanes[TopicPartition(topic, message.partition())]
-            lane.seen = max(lane.seen, message.offset())
-            return
-        failure = explain(self._settings, error, topic)
-        if not failure.retriable:
-            raise failure
+        return bool(taken) or self._consumer.position(wanted) > before
