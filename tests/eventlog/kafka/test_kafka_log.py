@@ -225,16 +225,24 @@ def test_partitions_with_full_buffers_wait(make_kafka_log: MakeLog, monkeypatch:
     assert sorted(values_of(batches)) == values
 
 
-def test_merge_is_by_append_time(make_kafka_log: MakeLog) -> None:
+def test_merge_is_by_append_time_and_control_goes_first(make_kafka_log: MakeLog) -> None:
     log = make_kafka_log(3)
     writer = log.writer()
     for number in range(12):
         writer.append(VOTES, [Record(b"vote %02d" % number, str(number))])
         if number == 5:
             writer.append(CONTROL, [Record(b"event")])
+    plain = [
+        (time, batch.spans[span].source.partition, value)
+        for batch in read_all(log.reader({}, live=False))
+        for time, span, value in zip(batch.appended_at.tolist(), batch.span_of.tolist(), batch.values, strict=True)
+    ]
+    (event,) = read_all(log.reader({}, live=False), CONTROL)
     polls = list(log.merged_reader({}).polls(100))
-    assert [value for poll in polls for value in poll.votes.values] == [b"vote %02d" % number for number in range(12)]
-    assert [len(poll.votes) for poll in polls if len(poll.control)] == [6]
+    assert [value for poll in polls for value in poll.votes.values] == [value for _, _, value in sorted(plain)]
+    before = sum(time < event.appended_at[0] for time, _, _ in plain)
+    assert [len(poll.control) for poll in polls] == ([0, 1] if before else [1])
+    assert len(polls[-1].votes) == 12 - before
 
 
 @pytest.mark.parametrize("live", [True, False])
