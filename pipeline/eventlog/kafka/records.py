@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
+import lz4.frame
 import numpy as np
 import zstandard
 from kafka.consumer.fetcher import Fetcher
@@ -155,11 +156,15 @@ def read_batch(batch: Any, fetch_offset: int) -> RecordBatch | None:
 
 
 def _unpack(batch: Any) -> tuple[bytes, int]:
-    """Return the bytes that hold the records, and where in them the first one begins."""
+    """Return the bytes that hold the records, and where in them the first one begins.
+
+    kafka-python copies what it unpacks three times, and stops at a megabyte of zstd where the producer did not state
+    the size, as Java's do not.
+    """
+    if batch.compression_type == batch.CODEC_LZ4:
+        return lz4.frame.decompress(batch._buffer[batch._pos :]), 0
     if batch.compression_type == batch.CODEC_ZSTD:
-        # kafka-python stops at a megabyte where the producer did not state the size, as Java's do not.
-        packed = batch._buffer[batch._pos :]
-        return zstandard.ZstdDecompressor().decompressobj().decompress(packed), 0
+        return zstandard.ZstdDecompressor().decompressobj().decompress(batch._buffer[batch._pos :]), 0
     batch._maybe_uncompress()
     return bytes(batch._buffer), batch._pos
 
