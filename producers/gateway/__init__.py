@@ -1,0 +1,1 @@
+"""The gateway: matchups out, votes in, over HTTP."""
