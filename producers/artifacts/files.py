@@ -169,5 +169,7 @@ def open_files(place: str) -> WriteOnceFiles:
         else:
             filesystem, root = fs.LocalFileSystem(), str(Path(place).absolute())
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise ArtifactError(f"{place}: no place for artifacts ({error}): name a folder, or s3://BUCKET/FOLDER") from error
+        raise ArtifactError(
+            f"{place}: no place for artifacts ({error}): name a folder, or s3://BUCKET/FOLDER"
+        ) from error
     return WriteOnceFiles(filesystem, root)

@@ -120,7 +120,9 @@ class ArtifactStore:
         self._touch(artifact.sha256)  # before looking: from now on no clean-up takes it away
         return artifact if self._is_here(artifact) else None
 
-    def remove_unreferenced(self, find_referenced: Callable[[Iterable[str]], set[str]], *, older_than_ms: int) -> Removed:
+    def remove_unreferenced(
+        self, find_referenced: Callable[[Iterable[str]], set[str]], *, older_than_ms: int
+    ) -> Removed:
         """Delete artifacts that nothing refers to, older than `older_than_ms`, and recipes that point nowhere.
 
         Parameters
