@@ -24,7 +24,7 @@ import msgspec
 
 from producers.artifacts.errors import ArtifactError, ArtifactMissing, ArtifactTooLarge
 from producers.artifacts.files import StoredFile, WriteOnceFiles, open_files
-from producers.artifacts.media import check_media, extension_of, normalize_media_type
+from producers.artifacts.media import MEDIA_TYPES, check_media, extension_of, normalize_media_type
 
 MAX_BYTES: Final = 64 << 20
 """Largest artifact by default: a clip of some seconds."""
@@ -180,9 +180,11 @@ class ArtifactStore:
         """Return what a recipe's file says; of a damaged one nothing, so that it is made again."""
         value = self._files.read(name)
         try:
-            return None if value is None else msgspec.json.decode(value, type=Artifact)
+            artifact = None if value is None else msgspec.json.decode(value, type=Artifact)
         except msgspec.DecodeError:
             return None
+        sound = artifact and _HASH.fullmatch(artifact.sha256) and artifact.media_type in MEDIA_TYPES
+        return artifact if sound else None
 
     def _is_here(self, artifact: Artifact) -> bool:
         return self._files.size(_object_name(artifact.sha256, artifact.media_type)) == artifact.size
