@@ -144,6 +144,12 @@ class ArenaSummary(msgspec.Struct, frozen=True, kw_only=True):
     votes: int
 
 
+class ArenaList(msgspec.Struct, frozen=True, kw_only=True):
+    """All arenas, in order of id."""
+
+    arenas: tuple[ArenaSummary, ...]
+
+
 class ArenaModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model of an arena."""
 
