@@ -350,11 +350,8 @@ class Dispatcher:
 
     def _remember_demand(self) -> None:
         """Begin with the demand of the last minutes."""
-        since = self._clock() - REMEMBERED_MS
         with self._readers.reading() as connection:
-            shown = connection.execute(
-                "SELECT arena, voter, shown_at FROM matchups WHERE shown_at >= ? ORDER BY shown_at", (since,)
-            ).fetchall()
+            shown = showings.list_showings(connection, self._clock() - REMEMBERED_MS)
         for arena, voter, shown_at in shown:
             self._demand.note_served(arena, voter, shown_at)
 

@@ -51,6 +51,11 @@ class Made(NamedTuple):
     took_ms: int | None
 
 
+def check_fence(connection: sqlite3.Connection, job_id: str, fence: int) -> None:
+    """Raise `StaleFence` unless the job may be handed in, or was, under `fence`."""
+    _require_held(connection, job_id, fence, also=JobState.DONE)
+
+
 def finish_job(
     connection: sqlite3.Connection, job_id: str, fence: int, artifact: Artifact, now: int
 ) -> list[Made]:

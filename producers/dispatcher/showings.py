@@ -40,6 +40,7 @@ _ROW = "SELECT number, record, state, voter, shown_at, vote_id FROM matchups WHE
 _ARTIFACT = """
     SELECT j.sha256, j.media_type FROM slots s JOIN jobs j ON j.number = s.job WHERE s.address = ? AND j.state = 2
 """
+_RECENT = "SELECT arena, voter, shown_at FROM matchups WHERE shown_at >= ? ORDER BY shown_at"
 _ADOPT = "UPDATE matchups SET voter = ?, ticket = ? WHERE number = ?"
 _VOTED = "UPDATE matchups SET state = 3, vote_id = ?, ended_at = ? WHERE number = ?"
 
@@ -83,6 +84,11 @@ def find_artifact(connection: sqlite3.Connection, address: str) -> tuple[str, st
     """Return SHA-256 and media type of the artifact at an address; None if there is none."""
     row = connection.execute(_ARTIFACT, (address,)).fetchone()
     return None if row is None else (row[0], row[1])
+
+
+def list_showings(connection: sqlite3.Connection, since: int) -> list[tuple[str, str, int]]:
+    """Return arena, voter and time of the showings since then, in order. Looks at all rows."""
+    return connection.execute(_RECENT, (since,)).fetchall()
 
 
 def add_custom(connection: sqlite3.Connection, matchup: Matchup, voter: str, ticket: str, taking: Taking) -> str:
