@@ -45,7 +45,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What a clean-up deleted: artifacts, their bytes, recipes whose artifact is gone, and leftovers of killed writers."""
+    """What a clean-up deleted: artifacts, their bytes, recipes that pointed nowhere, leftovers of killed writers."""
 
     artifacts: int = 0
     bytes: int = 0
@@ -120,7 +120,9 @@ class ArtifactStore:
         self._touch(artifact.sha256)  # before looking: from now on no clean-up takes it away
         return artifact if self._is_here(artifact) else None
 
-    def remove_unreferenced(self, find_referenced: Callable[[Iterable[str]], set[str]], *, older_than_ms: int) -> Removed:
+    def remove_unreferenced(
+        self, find_referenced: Callable[[Iterable[str]], set[str]], *, older_than_ms: int
+    ) -> Removed:
         """Delete artifacts that nothing refers to, older than `older_than_ms`, and recipes that point nowhere.
 
         Parameters

@@ -31,7 +31,9 @@ class Intake:
     report : told each new trouble, once, as a sentence for people
     """
 
-    def __init__(self, log: EventLog, dispatcher: Dispatcher, *, report: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, log: EventLog, dispatcher: Dispatcher, *, report: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._log = log
         self._dispatcher = dispatcher
         self._report = report

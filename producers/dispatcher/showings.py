@@ -16,7 +16,7 @@ from producers.dispatcher.errors import (
     UnknownMatchup,
     UnknownTicket,
 )
-from producers.dispatcher.proposals import Taking, enter_matchup, take_matchup
+from producers.dispatcher.proposals import Taking, enter_matchup, insert_matchup
 from producers.dispatcher.totals import Total, add_total
 from producers.dispatcher.types import JobState, MatchupState, Showing, ShownSlot
 
@@ -96,7 +96,7 @@ def add_custom(connection: sqlite3.Connection, matchup: Matchup, voter: str, tic
 
     It may have come in from the log already, without its voter. The same call again returns the same ticket.
     """
-    number = take_matchup(connection, matchup, taking)
+    number = insert_matchup(connection, matchup)
     if number is not None:
         enter_matchup(connection, number, matchup, taking)
     else:
