@@ -82,7 +82,7 @@ class WriteOnceFiles:
         return info.size if info.type == fs.FileType.File else None
 
     def local_path(self, name: str) -> Path | None:
-        """Return where `name` lies on this machine's disk, or None in an object store; does not look whether it does."""
+        """Return where `name` would lie on this machine's disk, whether it is there or not; None in an object store."""
         return Path(self._path(name)) if self._local else None
 
     def delete(self, name: str) -> None:

@@ -45,7 +45,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What a clean-up deleted: artifacts, their bytes, recipes whose artifact is gone, and leftovers of killed writers."""
+    """What a clean-up deleted: artifacts, their bytes, recipes that pointed nowhere, leftovers of killed writers."""
 
     artifacts: int = 0
     bytes: int = 0

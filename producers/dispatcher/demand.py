@@ -82,6 +82,10 @@ class ArenaDemand:
             seconds = took_ms / 1000
             self._make_s += (seconds - self._make_s) * (0.1 if self._make_s else 1.0)
 
+    def estimate_making(self) -> int:
+        """Return in how many seconds to look whether one matchup that is in the making is ready."""
+        return max(1, math.ceil(min(self._make_s / 2, _LONGEST_WAIT_S)))
+
     def rate(self, now: int) -> float:
         """Return voters a second who ask for a matchup, repeated questions of one who waits left out."""
         return max(self._quick.rate(now), self._slow.rate(now))
@@ -151,6 +155,11 @@ class Demand:
         """See `ArenaDemand.missing`."""
         with self._lock:
             return self._arena(arena).missing(supply, now)
+
+    def estimate_making(self, arena: str) -> int:
+        """See `ArenaDemand.estimate_making`."""
+        with self._lock:
+            return self._arena(arena).estimate_making()
 
     def describe(self, arena: str, now: int) -> tuple[int, int, float]:
         """Return target, voters waiting, and rate of an arena."""

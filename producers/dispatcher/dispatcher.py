@@ -147,7 +147,7 @@ class Dispatcher:
         return self._leasing
 
     def stop_leasing(self) -> None:
-        """Lease no more jobs, for a shutdown: workers who wait get an empty answer; those with jobs may hand them in."""
+        """Lease no more jobs, for a shutdown: waiting workers get an empty answer; others may still hand in."""
         self._leasing = False
 
     def lease_jobs(
@@ -238,9 +238,7 @@ class Dispatcher:
 
     def show_next(self, arena: str, voter: str, now: int) -> Showing | Wait:
         """Show `voter` a matchup that nobody was shown before, or tell how long to wait for one."""
-        work = partial(
-            showings.show_next, arena=arena, voter=voter, now=now, latest=self._latest(now), rng=self._rng
-        )
+        work = partial(showings.show_next, arena=arena, voter=voter, now=now, latest=self._latest(now), rng=self._rng)
         showing = self._writer.run(work)
         if showing is None:
             return Wait(self._demand.note_waiting(arena, voter, now))
@@ -350,11 +348,8 @@ class Dispatcher:
 
     def _remember_demand(self) -> None:
         """Begin with the demand of the last minutes."""
-        since = self._clock() - REMEMBERED_MS
         with self._readers.reading() as connection:
-            shown = connection.execute(
-                "SELECT arena, voter, shown_at FROM matchups WHERE shown_at >= ? ORDER BY shown_at", (since,)
-            ).fetchall()
+            shown = showings.list_showings(connection, self._clock() - REMEMBERED_MS)
         for arena, voter, shown_at in shown:
             self._demand.note_served(arena, voter, shown_at)
 

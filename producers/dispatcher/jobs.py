@@ -20,7 +20,9 @@ _JOB = "SELECT number, arena, state, attempts, fence FROM jobs WHERE job_id = ?"
 _WANTED = """
     SELECT EXISTS (SELECT 1 FROM slots s JOIN matchups m ON m.number = s.matchup WHERE s.job = ? AND m.state = 0)
 """
-_END = "UPDATE jobs SET state = ?, sha256 = ?, media_type = ?, reason = ?, touched_at = ?, worker = NULL WHERE number = ?"
+_END = (
+    "UPDATE jobs SET state = ?, sha256 = ?, media_type = ?, reason = ?, touched_at = ?, worker = NULL WHERE number = ?"
+)
 _GIVE_BACK = """
     UPDATE jobs SET state = ?, attempts = ?, not_before = ?, reason = ?, touched_at = ?, fence = ?, worker = NULL
     WHERE number = ?
@@ -51,9 +53,12 @@ class Made(NamedTuple):
     took_ms: int | None
 
 
-def finish_job(
-    connection: sqlite3.Connection, job_id: str, fence: int, artifact: Artifact, now: int
-) -> list[Made]:
+def check_fence(connection: sqlite3.Connection, job_id: str, fence: int) -> None:
+    """Raise `StaleFence` unless the job may be handed in, or was, under `fence`."""
+    _require_held(connection, job_id, fence, also=JobState.DONE)
+
+
+def finish_job(connection: sqlite3.Connection, job_id: str, fence: int, artifact: Artifact, now: int) -> list[Made]:
     """Note that a job was done; return the matchups that are ready now. The same call again changes nothing."""
     job = _require_held(connection, job_id, fence, also=JobState.DONE)
     if job.state is JobState.DONE:
@@ -146,9 +151,7 @@ def draw_backoff(attempts: int, settings: DispatcherSettings, rng: random.Random
     return round(longest * (0.5 + 0.5 * rng.random()))
 
 
-def _require_held(
-    connection: sqlite3.Connection, job_id: str, fence: int, *, also: JobState | None = None
-) -> _Held:
+def _require_held(connection: sqlite3.Connection, job_id: str, fence: int, *, also: JobState | None = None) -> _Held:
     """Return the job if it is on loan under `fence`, or in state `also` since; raises `StaleFence`."""
     row: tuple[Any, ...] | None = connection.execute(_JOB, (job_id,)).fetchone()
     if row is None:

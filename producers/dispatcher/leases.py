@@ -9,10 +9,8 @@ passed over and does not count as being made, so that one broken model does not 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -33,13 +31,12 @@ _ARENAS = """
 _COUNT_READY = "SELECT count(*) FROM matchups WHERE state = 1 AND custom = 0 AND arena = ? AND expires > ?"
 _COUNT_PROPOSED = "SELECT count(*) FROM matchups WHERE state = 0 AND custom = 0 AND arena = ? AND expires > ?"
 _PROPOSED = """
-    SELECT m.number, m.custom, m.begun_at, m.expires, j.number, j.model, j.state, j.not_before
-    FROM (
-        SELECT number, custom, begun_at, priority, expires FROM matchups WHERE state = 0 AND arena = ? AND expires > ?
-        ORDER BY custom DESC, (begun_at IS NULL), priority DESC, expires, number LIMIT ?
-    ) m CROSS JOIN slots s ON s.matchup = m.number CROSS JOIN jobs j ON j.number = s.job
-    WHERE j.state <= 1
-    ORDER BY m.custom DESC, (m.begun_at IS NULL), m.priority DESC, m.expires, m.number
+    SELECT number, custom, begun_at, expires FROM matchups WHERE state = 0 AND arena = ? AND expires > ?
+    ORDER BY custom DESC, (begun_at IS NULL), priority DESC, expires, number LIMIT ?
+"""
+_UNFINISHED = """
+    SELECT j.number, j.model, j.state, j.not_before FROM slots s JOIN jobs j ON j.number = s.job
+    WHERE s.matchup = ? AND j.state <= 1
 """
 _LEASE = """
     UPDATE jobs SET state = 1, attempts = attempts + 1, fence = ?, worker = ?, lease_until = ?, touched_at = ?
@@ -129,7 +126,9 @@ def find_candidates(
     (supply,) = connection.execute(_COUNT_READY, (arena, latest)).fetchone()
     found: dict[int, Candidate] = {}
     room: int | None = None  # of matchups to begin; known when those that were begun are counted
-    for matchup, custom, begun_at, expires, jobs in _walk_proposed(connection, arena, latest):
+    # A row at a time, in the order of the index: most often the walk ends after a few.
+    for matchup, custom, begun_at, expires in connection.execute(_PROPOSED, (arena, latest, _MOST_LOOKED_AT)):
+        jobs = connection.execute(_UNFINISHED, (matchup,)).fetchall()
         if any(state == JobState.WAITING and (pause > now or not is_served(model)) for _, model, state, pause in jobs):
             continue
         if not custom and begun_at is not None:
@@ -169,18 +168,6 @@ def choose_batch(candidates: list[Candidate], resident: Collection[str], *, olde
         return any(each.custom for each in members), group == late_group, group[1] in resident, len(members)
 
     return groups[max(groups, key=rank)]  # of equals the first, which has the most urgent job
-
-
-def _walk_proposed(
-    connection: sqlite3.Connection, arena: str, latest: int
-) -> Iterator[tuple[int, int, int | None, int, list[tuple[int, str, int, int]]]]:
-    """Iterate over proposed matchups in order of urgency: number, custom, begun_at, expires, and unfinished jobs."""
-    cursor = connection.execute(_PROPOSED, (arena, latest, _MOST_LOOKED_AT))
-    try:
-        for (number, custom, begun_at, expires), rows in groupby(cursor, key=itemgetter(0, 1, 2, 3)):
-            yield number, custom, begun_at, expires, [row[4:] for row in rows]
-    finally:
-        cursor.close()
 
 
 def _make_job(row: tuple[Any, ...], fence: int) -> Job:

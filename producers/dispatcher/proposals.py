@@ -73,7 +73,7 @@ def take_matchups(connection: sqlite3.Connection, matchups: Iterable[Matchup], t
     for matchup in matchups:
         if matchup.expires <= taking.latest:
             continue
-        number = take_matchup(connection, matchup, taking)
+        number = insert_matchup(connection, matchup)
         if number is None:
             continue
         taken += 1
@@ -82,7 +82,7 @@ def take_matchups(connection: sqlite3.Connection, matchups: Iterable[Matchup], t
     return Newcomers(taken, tuple(ready))
 
 
-def take_matchup(connection: sqlite3.Connection, matchup: Matchup, taking: Taking) -> int | None:
+def insert_matchup(connection: sqlite3.Connection, matchup: Matchup) -> int | None:
     """Insert the row of a matchup and return its number; None if it is known."""
     custom = is_custom(matchup)
     values = (matchup.matchup_id, matchup.arena, custom, matchup.priority, matchup.expires, encode_matchup(matchup))
@@ -138,9 +138,7 @@ def read_identities(connection: sqlite3.Connection) -> dict[TopicPartition, str]
     return {TopicPartition(topic, part): identity for topic, part, identity in rows}
 
 
-def _need_job(
-    connection: sqlite3.Connection, matchup: Matchup, model: str, taking: Taking
-) -> tuple[int, JobState]:
+def _need_job(connection: sqlite3.Connection, matchup: Matchup, model: str, taking: Taking) -> tuple[int, JobState]:
     """Return number and state of the job that makes the artifact of `model`; a new one if there is none."""
     maker = taking.maker_of(matchup.arena, model)
     job_id = _name_job(matchup, model, maker)

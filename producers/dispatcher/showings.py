@@ -16,7 +16,7 @@ from producers.dispatcher.errors import (
     UnknownMatchup,
     UnknownTicket,
 )
-from producers.dispatcher.proposals import Taking, enter_matchup, take_matchup
+from producers.dispatcher.proposals import Taking, enter_matchup, insert_matchup
 from producers.dispatcher.totals import Total, add_total
 from producers.dispatcher.types import JobState, MatchupState, Showing, ShownSlot
 
@@ -40,6 +40,7 @@ _ROW = "SELECT number, record, state, voter, shown_at, vote_id FROM matchups WHE
 _ARTIFACT = """
     SELECT j.sha256, j.media_type FROM slots s JOIN jobs j ON j.number = s.job WHERE s.address = ? AND j.state = 2
 """
+_RECENT = "SELECT arena, voter, shown_at FROM matchups WHERE shown_at >= ? ORDER BY shown_at"
 _ADOPT = "UPDATE matchups SET voter = ?, ticket = ? WHERE number = ?"
 _VOTED = "UPDATE matchups SET state = 3, vote_id = ?, ended_at = ? WHERE number = ?"
 
@@ -85,12 +86,17 @@ def find_artifact(connection: sqlite3.Connection, address: str) -> tuple[str, st
     return None if row is None else (row[0], row[1])
 
 
+def list_showings(connection: sqlite3.Connection, since: int) -> list[tuple[str, str, int]]:
+    """Return arena, voter and time of the showings since then, in order. Looks at all rows."""
+    return connection.execute(_RECENT, (since,)).fetchall()
+
+
 def add_custom(connection: sqlite3.Connection, matchup: Matchup, voter: str, ticket: str, taking: Taking) -> str:
     """Take in a matchup whose prompt the voter typed; return its ticket.
 
     It may have come in from the log already, without its voter. The same call again returns the same ticket.
     """
-    number = take_matchup(connection, matchup, taking)
+    number = insert_matchup(connection, matchup)
     if number is not None:
         enter_matchup(connection, number, matchup, taking)
     else:
