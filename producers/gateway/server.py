@@ -31,15 +31,12 @@ class GatewayServer:
         self._listener = listener
         self._stopping = threading.Event()
         self._started = threading.Event()
+        self.is_ended = threading.Event()
+        """Set when it serves no more, whatever the reason."""
         self._server: uvicorn.Server | None = None
         self._failure: BaseException | None = None
         host, port = listener.getsockname()[:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it serves."""
-        return self._started.is_set() and not self._stopping.is_set() and self._failure is None
 
     def run(self, log: EventLog, store: Path, complain: Callable[[str], None], clock: Callable[[], int]) -> None:
         """Serve until `stop`; what ends it otherwise is kept for `wait_started` and `join`."""
@@ -49,6 +46,7 @@ class GatewayServer:
             self._failure = error
         finally:
             self._started.set()
+            self.is_ended.set()
 
     async def _run(self, log: EventLog, store: Path, complain: Callable[[str], None], clock: Callable[[], int]) -> None:
         async with open_gateway(

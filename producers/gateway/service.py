@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -21,10 +22,10 @@ from pipeline.store.reader import StoreReader
 from producers.artifacts.store import ArtifactStore, open_artifacts
 from producers.async_vote_writer import AsyncVoteWriter
 from producers.dispatcher.dispatcher import Dispatcher
+from producers.dispatcher.intake import Intake
 from producers.dispatcher.types import Maker
 from producers.gateway.callers import Callers
 from producers.gateway.errors import SettingsError
-from producers.gateway.intake import Intake
 from producers.gateway.limits import Limit
 from producers.gateway.metrics import GatewayMetrics
 from producers.gateway.prompts import PromptDrawer
@@ -42,6 +43,8 @@ QUEUE_NAME: Final = "queue.db"
 """The dispatcher's file in the state folder."""
 
 _MATCHUPS_PATIENCE_S: Final = 5.0
+
+_LOGGER = logging.getLogger("kwise.gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Gateway:
         found = [
             "it is stopping" if self.is_stopping() else None,
             None if self.watch.now.problem is None else f"store: {self.watch.now.problem}",
-            None if self.intake.problem is None else f"log: {self.intake.problem}",
+            None if self.intake.trouble is None else f"log: {self.intake.trouble}",
         ]
         return tuple(problem for problem in found if problem is not None)
 
@@ -126,8 +129,9 @@ async def open_gateway(
             folder / QUEUE_NAME, artifacts, settings.queue, clock, maker_of=lambda *named: _maker_of(watch, *named)
         )
         inner.callback(dispatcher.close)
-        intake = Intake(log, dispatcher)
-        inner.callback(intake.close)
+        intake = Intake(log, dispatcher, report=lambda trouble: _LOGGER.warning("no proposals come in: %s", trouble))
+        intake.start()
+        inner.callback(intake.stop)
         inner.callback(Upkeep(dispatcher, clock).close)
         matchups = log.writer(patience_s=_MATCHUPS_PATIENCE_S)
         inner.callback(matchups.close)
