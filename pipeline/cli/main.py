@@ -45,6 +45,10 @@ EXTRAS: Final[dict[str, str]] = {
     "zstandard": "kafka",
     "streamlit": "dashboard",
     "prometheus_client": "metrics",
+    "fastapi": "gateway",
+    "httpx": "gateway",
+    "starlette": "gateway",
+    "uvicorn": "gateway",
 }
 """Import name of an optional package -> the extra that installs it."""
 

@@ -1,1 +1,1 @@
-"""The routes of the gateway, one file a kind of caller."""
+"""The HTTP routes, one module a group of callers."""
