@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pipeline.contracts.generation import WorkJob, hash_recipe
 from pipeline.contracts.log import Position, TopicPartition
 from pipeline.contracts.matchup import Matchup
 from pipeline.eventlog.blocks import wall_clock_ms
@@ -24,12 +25,12 @@ from producers.artifacts.store import Artifact, ArtifactStore, Removed
 from producers.dispatcher import jobs, leases, proposals, retention, showings, totals
 from producers.dispatcher.connections import GroupWriter, ReaderPool
 from producers.dispatcher.demand import REMEMBERED_MS, Demand
-from producers.dispatcher.errors import DispatcherError
+from producers.dispatcher.errors import DispatcherError, StaleFence
+from producers.dispatcher.served import ServedModels
 from producers.dispatcher.settings import DispatcherSettings
 from producers.dispatcher.types import (
     ArenaCounts,
     Expired,
-    Job,
     JobState,
     Maker,
     Purged,
@@ -68,7 +69,7 @@ class Dispatcher:
         self._rng = rng or random.SystemRandom()
         self._maker_of = maker_of or (lambda _arena, _model: Maker())
         self._demand = Demand(self.settings)
-        self._served = _ServedModels(round(self.settings.served_s * 1000))
+        self._served = ServedModels(round(self.settings.served_s * 1000))
         self._leasing = True
         self._writer = GroupWriter(Path(path), durable=self.settings.durable)
         self._readers = ReaderPool(Path(path))
@@ -156,41 +157,37 @@ class Dispatcher:
         *,
         resident: Iterable[str] = (),
         models: Iterable[str] | None = None,
+        exclude: Iterable[str] = (),
         arenas: Iterable[str] | None = None,
         max_jobs: int = 8,
         now: int,
-    ) -> tuple[Job, ...]:
+    ) -> tuple[WorkJob, ...]:
         """Lease up to `max_jobs` jobs of one arena and model, by demand; see `leases`.
+
+        Those whose recipe is in the artifact store already are done on the spot, and are not among them.
 
         Parameters
         ----------
         worker : name of the worker
         resident : models that it has loaded, and makes at once
         models, arenas : those that it can make; None: all
+        exclude : models that it cannot make for now
         """
-        if not self._leasing or max_jobs < 1:
-            return ()
         request = leases.Request(
             worker=worker,
             resident=frozenset(resident),
             models=None if models is None else frozenset(models),
+            exclude=frozenset(exclude),
             arenas=None if arenas is None else frozenset(arenas),
             max_jobs=max_jobs,
         )
-        self._served.note(request.models, now)
-
-        def work(connection: sqlite3.Connection) -> tuple[Job, ...]:
-            jobs.take_back_lapsed(connection, now, self.settings)
-            return leases.lease_jobs(
-                connection,
-                request,
-                now,
-                missing=self._demand.missing,
-                is_served=partial(self._served.is_served, now=now),
-                settings=self.settings,
-            )
-
-        return self._writer.run(work)
+        self._served.note(request, now)
+        while self._leasing:
+            leased = self._writer.run(partial(self._lease, request=request, now=now))
+            wanted = tuple(job for job in leased if not self._finish_from_store(job, now))
+            if wanted or not leased:
+                return wanted
+        return ()
 
     def heartbeat(self, worker: str, held: Iterable[tuple[str, int]], now: int) -> list[str]:
         """Prolong the leases of (job_id, fence) pairs; return the ids of jobs that the worker should drop."""
@@ -271,8 +268,7 @@ class Dispatcher:
 
         Raises `UnknownMatchup`, `AlreadyVoted` (another vote has it) or `MatchupExpired`.
         """
-        work = partial(showings.claim_vote, matchup_id=matchup_id, vote_id=vote_id, now=now)
-        return self._writer.run(work, durable=False)
+        return self._writer.run(partial(showings.claim_vote, matchup_id=matchup_id, vote_id=vote_id, now=now))
 
     def drop_claim(self, matchup_id: str, vote_id: str) -> None:
         """Undo a claim whose vote the log has not and will not get."""
@@ -334,6 +330,26 @@ class Dispatcher:
 
     # ------------------------------------------------------------------------------------------ inside
 
+    def _lease(self, connection: sqlite3.Connection, *, request: leases.Request, now: int) -> tuple[WorkJob, ...]:
+        jobs.take_back_lapsed(connection, now, self.settings)
+        return leases.lease_jobs(
+            connection,
+            request,
+            now,
+            missing=self._demand.missing,
+            is_served=partial(self._served.is_served, now=now),
+            settings=self.settings,
+        )
+
+    def _finish_from_store(self, job: WorkJob, now: int) -> bool:
+        """Finish a job with what its recipe made before, if that is in the store."""
+        artifact = None if job.generator is None else self.artifacts.find_recipe(hash_recipe(job))
+        if artifact is None:
+            return False
+        with suppress(StaleFence):  # its lease ran out meanwhile
+            self.finish_job(job.job_id, job.fence, artifact, now)
+        return True
+
     def _latest(self, now: int) -> int:
         """Return the expiry up to which a matchup is no longer worth showing."""
         return now + round(self.settings.min_vote_s * 1000)
@@ -352,23 +368,3 @@ class Dispatcher:
             shown = showings.list_showings(connection, self._clock() - REMEMBERED_MS)
         for arena, voter, shown_at in shown:
             self._demand.note_served(arena, voter, shown_at)
-
-
-class _ServedModels:
-    """Which models workers have asked for of late. For any number of threads."""
-
-    def __init__(self, memory_ms: int) -> None:
-        self._memory_ms = memory_ms
-        self._lock = threading.Lock()
-        self._asked: dict[str | None, int] = {}  # None: a worker that makes all models
-
-    def note(self, models: frozenset[str] | None, now: int) -> None:
-        """Note that a worker asked for jobs of `models`; None: of any."""
-        with self._lock:
-            self._asked |= dict.fromkeys([None] if models is None else models, now)
-
-    def is_served(self, model: str, *, now: int) -> bool:
-        """Whether a worker asked for jobs of `model` of late."""
-        with self._lock:
-            last = max(self._asked.get(model, 0), self._asked.get(None, 0))
-        return now - last <= self._memory_ms

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -15,89 +16,82 @@ from pipeline.contracts.matchup import Matchup, decode_matchup
 from producers.dispatcher.dispatcher import Dispatcher
 from producers.dispatcher.errors import DispatcherError
 
-_AT_ONCE: Final = 200  # matchups a transaction: voters wait for no longer one
+_LOGGER = logging.getLogger("kwise.dispatcher")
+
+_AT_ONCE: Final = 100  # matchups a transaction: voters wait for no longer one
 _POLL_S: Final = 0.5
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
 
 
 class Intake:
-    """Feeds a dispatcher from a log, until it is stopped. Trouble with the log is told and tried again, for ever.
+    """Feeds a dispatcher from a log, until it is closed. Trouble with the log is told and tried again, for ever.
 
     Parameters
     ----------
     log : the event log
     dispatcher : keeps matchups and position in one transaction, so that a restart neither repeats nor loses any
-    report : told each new trouble, once, as a sentence for people
+
+    Raises
+    ------
+    LogError
+        The log cannot be used, or is not the one that the dispatcher has read.
     """
 
-    def __init__(
-        self, log: EventLog, dispatcher: Dispatcher, *, report: Callable[[str], None] = lambda _: None
-    ) -> None:
+    def __init__(self, log: EventLog, dispatcher: Dispatcher) -> None:
+        self.problem: str | None = None
+        """Why nothing comes in at present; None if all is well."""
+        self.unusable = 0
+        """Records of the topic that were no matchups."""
         self._log = log
         self._dispatcher = dispatcher
-        self._report = report
-        self._stopping = threading.Event()
-        self._trouble: str | None = None
-        self._unusable = 0
+        self._ended = threading.Event()
         self._identified: set[TopicPartition] = set()
+        self._check_identities()
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
-
-    @property
-    def trouble(self) -> str | None:
-        """Why nothing comes in now; None while all is well."""
-        return self._trouble
-
-    @property
-    def unusable(self) -> int:
-        """How many records of the topic were no matchups."""
-        return self._unusable
-
-    def start(self) -> None:
-        """Begin to read."""
         self._thread.start()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Stop reading, and wait until what was read is taken in. Idempotent."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._ended.set()
+        self._thread.join()
 
     def _run(self) -> None:
         pause = _FIRST_PAUSE_S
-        while not self._stopping.is_set():
+        while not self._ended.is_set():
             try:
+                self._check_identities()
                 self._read()
             except (LogError, DispatcherError) as error:
-                pause = _FIRST_PAUSE_S if self._trouble is None else min(2 * pause, _LONGEST_PAUSE_S)
-                if str(error) != self._trouble:
-                    self._trouble = str(error)
-                    self._report(self._trouble)
-                self._stopping.wait(pause)
+                pause = _FIRST_PAUSE_S if self.problem is None else min(2 * pause, _LONGEST_PAUSE_S)
+                if str(error) != self.problem:
+                    _LOGGER.warning("no proposals come in: %s", error)
+                self.problem = str(error)
+                self._ended.wait(pause)
 
     def _read(self) -> None:
-        """Read from the position that the dispatcher has, until stopped or something raises."""
-        self._check_identities()
+        """Read from the position that the dispatcher has, until closed or something raises."""
         reader: LogReader = self._log.reader(self._dispatcher.position(), live=True)
         try:
-            while not self._stopping.is_set():
+            while not self._ended.is_set():
                 batch = reader.poll(MATCHUPS, _AT_ONCE, _POLL_S)
                 if batch.spans:
-                    self._take(batch)
-                self._trouble = None
+                    self._take(reader, batch)
+                self.problem = None
         finally:
             reader.close()
 
-    def _take(self, batch: LogBatch) -> None:
+    def _take(self, reader: LogReader, batch: LogBatch) -> None:
         matchups = []
         for value in batch.values:
             matchup = parse_matchup(value)
             if matchup is None:
-                self._unusable += 1
+                self.unusable += 1
             else:
                 matchups.append(matchup)
         positions = {span.source: span.end for span in batch.spans}
         self._dispatcher.take_proposals(matchups, positions, self._identify(positions))
+        reader.note_committed(positions)
 
     def _identify(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
         """Return which ones those partitions are that were not asked for yet."""
@@ -109,7 +103,8 @@ class Intake:
     def _check_identities(self) -> None:
         """Raise `LogError` if this is another log than the one that was read before."""
         known = self._dispatcher.identities()
-        for source, identity in sorted(self._log.identities(list(known)).items()):
+        found = self._log.identities(list(known)) if known else {}
+        for source, identity in sorted(found.items()):
             if identity != known[source]:
                 raise LogError(
                     f"{self._log.url}, {source.topic}/{source.partition}: this is not the log that the queue of "

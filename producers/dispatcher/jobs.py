@@ -148,7 +148,7 @@ def take_back_lapsed(connection: sqlite3.Connection, now: int, settings: Dispatc
 def draw_backoff(attempts: int, settings: DispatcherSettings, rng: random.Random) -> int:
     """Return the pause in ms after that many attempts: doubled each time, of which the upper half is random."""
     longest = min(settings.backoff_s * 2 ** min(attempts - 1, 60), settings.backoff_max_s) * 1000
-    return round(longest * (0.5 + 0.5 * rng.random()))
+    return round(float(longest) * (0.5 + 0.5 * rng.random()))
 
 
 def _require_held(connection: sqlite3.Connection, job_id: str, fence: int, *, also: JobState | None = None) -> _Held:

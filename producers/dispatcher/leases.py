@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline.contracts.matchup import MatchupPrompt
+from pipeline.contracts.generation import WorkJob, WorkPrompt
 from producers.dispatcher.settings import DispatcherSettings
-from producers.dispatcher.types import Job, JobState, Maker
+from producers.dispatcher.types import JobState, Maker
 
 _MOST_LOOKED_AT: Final = 5_000  # proposed matchups of an arena; the job proposes some hundreds
 
@@ -40,7 +40,7 @@ _UNFINISHED = """
 """
 _LEASE = """
     UPDATE jobs SET state = 1, attempts = attempts + 1, fence = ?, worker = ?, lease_until = ?, touched_at = ?
-    WHERE number = ? RETURNING job_id, arena, model, generator, revision, prompt, attempts
+    WHERE number = ? RETURNING job_id, arena, model, maker, prompt, attempts
 """
 _TAKE_FENCES = "UPDATE fences SET last = last + ? RETURNING last"
 _BEGIN = "UPDATE matchups SET begun_at = ? WHERE number = ? AND begun_at IS NULL"
@@ -51,13 +51,22 @@ Missing = Callable[[str, int, int], int]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a worker asks for. None: of any model, of any arena."""
+    """What a worker asks for: jobs of any model and arena where None, but none of the excluded models."""
 
     worker: str
     resident: frozenset[str]
     models: frozenset[str] | None
+    exclude: frozenset[str]
     arenas: frozenset[str] | None
     max_jobs: int
+
+    def takes(self, arena: str, model: str) -> bool:
+        """Whether the worker makes artifacts of a model."""
+        return (
+            (self.arenas is None or arena in self.arenas)
+            and (self.models is None or model in self.models)
+            and model not in self.exclude
+        )
 
 
 @dataclass(slots=True)
@@ -78,15 +87,15 @@ def lease_jobs(
     now: int,
     *,
     missing: Missing,
-    is_served: Callable[[str], bool],
+    is_served: Callable[[str, str], bool],
     settings: DispatcherSettings,
-) -> tuple[Job, ...]:
+) -> tuple[WorkJob, ...]:
     """Lease a batch of jobs, all of one arena and model; none if nothing is wanted that this worker can make."""
     candidates: list[Candidate] = []
     for arena in list_arenas(connection):
         if request.arenas is None or arena in request.arenas:
             candidates += find_candidates(connection, arena, now, missing, is_served, settings)
-    able = [each for each in candidates if request.models is None or each.model in request.models]
+    able = [each for each in candidates if request.takes(each.arena, each.model)]
     batch = choose_batch(able, request.resident, oldest=now - round(settings.lead_s * 1000))[: request.max_jobs]
     if not batch:
         return ()
@@ -117,7 +126,7 @@ def find_candidates(
     arena: str,
     now: int,
     missing: Missing,
-    is_served: Callable[[str], bool],
+    is_served: Callable[[str, str], bool],
     settings: DispatcherSettings,
 ) -> list[Candidate]:
     """Return the jobs of an arena that may be leased now, the most urgent first."""
@@ -129,7 +138,10 @@ def find_candidates(
     # A row at a time, in the order of the index: most often the walk ends after a few.
     for matchup, custom, begun_at, expires in connection.execute(_PROPOSED, (arena, latest, _MOST_LOOKED_AT)):
         jobs = connection.execute(_UNFINISHED, (matchup,)).fetchall()
-        if any(state == JobState.WAITING and (pause > now or not is_served(model)) for _, model, state, pause in jobs):
+        if any(
+            state == JobState.WAITING and (pause > now or not is_served(arena, model))
+            for _, model, state, pause in jobs
+        ):
             continue
         if not custom and begun_at is not None:
             supply += 1
@@ -170,14 +182,17 @@ def choose_batch(candidates: list[Candidate], resident: Collection[str], *, olde
     return groups[max(groups, key=rank)]  # of equals the first, which has the most urgent job
 
 
-def _make_job(row: tuple[Any, ...], fence: int) -> Job:
-    job_id, arena, model, generator, revision, prompt, attempts = row
-    return Job(
+def _make_job(row: tuple[Any, ...], fence: int) -> WorkJob:
+    job_id, arena, model, maker_json, prompt, attempts = row
+    maker = msgspec.json.decode(maker_json, type=Maker)
+    return WorkJob(
         job_id=job_id,
         fence=fence,
         arena=arena,
         model=model,
-        maker=Maker(generator, revision),
-        prompt=None if prompt is None else msgspec.json.decode(prompt, type=MatchupPrompt),
+        generator=maker.generator,
+        generation=maker.generation,
+        format=maker.format,
+        prompt=msgspec.json.decode(prompt, type=WorkPrompt),
         attempt=attempts,
     )

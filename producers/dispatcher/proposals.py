@@ -9,8 +9,9 @@ from hashlib import sha256
 
 import msgspec
 
+from pipeline.contracts.generation import WorkPrompt
 from pipeline.contracts.log import Position, TopicPartition
-from pipeline.contracts.matchup import CUSTOM_PROMPT, Matchup, encode_matchup
+from pipeline.contracts.matchup import CUSTOM_PROMPT, Matchup, MatchupPrompt, encode_matchup
 from producers.dispatcher.totals import Total, add_total
 from producers.dispatcher.types import JobState, Maker, MatchupState
 
@@ -22,8 +23,8 @@ _INSERT = """
     VALUES (?, ?, 0, ?, ?, ?, 0, ?) RETURNING number
 """
 _INSERT_JOB = """
-    INSERT INTO jobs (job_id, arena, model, generator, revision, prompt, state, touched_at)
-    VALUES (?, ?, ?, ?, ?, ?, 0, ?) RETURNING number
+    INSERT INTO jobs (job_id, arena, model, maker, prompt, state, touched_at) VALUES (?, ?, ?, ?, ?, 0, ?)
+    RETURNING number
 """
 _REVIVE = "UPDATE jobs SET state = 0, attempts = 0, fence = NULL, not_before = 0, touched_at = ? WHERE number = ?"
 _ENTER = "UPDATE matchups SET state = ?, missing = ?, ready_at = ?, ended_at = ? WHERE number = ?"
@@ -140,12 +141,16 @@ def read_identities(connection: sqlite3.Connection) -> dict[TopicPartition, str]
 
 def _need_job(connection: sqlite3.Connection, matchup: Matchup, model: str, taking: Taking) -> tuple[int, JobState]:
     """Return number and state of the job that makes the artifact of `model`; a new one if there is none."""
-    maker = taking.maker_of(matchup.arena, model)
-    job_id = _name_job(matchup, model, maker)
+    maker = msgspec.json.encode(taking.maker_of(matchup.arena, model))
+    prompt = matchup.prompt or MatchupPrompt(id="")
+    # A prompt without a text is told by its id.
+    asked = [prompt.text] if prompt.text else [None, prompt.id]
+    identity = [matchup.arena, model, asked, prompt.seed, maker]
+    job_id = sha256(msgspec.msgpack.encode(identity)).hexdigest()[:32]
     row = connection.execute("SELECT number, state, touched_at FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
     if row is None:
-        prompt = None if matchup.prompt is None else msgspec.json.encode(matchup.prompt)
-        values = (job_id, matchup.arena, model, maker.generator, maker.revision, prompt, taking.now)
+        work = WorkPrompt(id=prompt.id, text=prompt.text or "", seed=prompt.seed, tags=prompt.tags)
+        values = (job_id, matchup.arena, model, maker, msgspec.json.encode(work), taking.now)
         (number,) = connection.execute(_INSERT_JOB, values).fetchone()
         return number, JobState.WAITING
     number, state, touched_at = row[0], JobState(row[1]), row[2]
@@ -155,11 +160,3 @@ def _need_job(connection: sqlite3.Connection, matchup: Matchup, model: str, taki
         connection.execute(_REVIVE, (taking.now, number))
         state = JobState.WAITING
     return number, state
-
-
-def _name_job(matchup: Matchup, model: str, maker: Maker) -> str:
-    """Return the id of the job: what decides the artifact, hashed."""
-    prompt = matchup.prompt
-    asked = None if prompt is None else [prompt.text, prompt.seed] if prompt.text is not None else [prompt.id]
-    parts = [matchup.arena, model, asked, maker.generator, maker.revision]
-    return sha256(msgspec.msgpack.encode(parts)).hexdigest()[:32]

@@ -50,9 +50,8 @@ CREATE TABLE jobs (
     job_id TEXT NOT NULL UNIQUE,
     arena TEXT NOT NULL,
     model TEXT NOT NULL,
-    generator TEXT,
-    revision TEXT,
-    prompt BLOB,
+    maker BLOB NOT NULL,        -- JSON of types.Maker
+    prompt BLOB NOT NULL,       -- JSON of contracts.generation.WorkPrompt
     state INTEGER NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     fence INTEGER,              -- of the last lease, until it is given back

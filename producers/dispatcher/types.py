@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from pipeline.contracts.matchup import Matchup, MatchupPrompt
+import msgspec
+
+from pipeline.contracts.generation import ArtifactFormat, GenerationSettings
+from pipeline.contracts.matchup import Matchup
 
 
 class MatchupState(IntEnum):
@@ -35,29 +38,12 @@ class JobState(IntEnum):
     DEAD = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Maker:
+class Maker(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a model makes artifacts, as its arena has it; part of a job's identity."""
 
     generator: str | None = None
-    revision: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A unit of work on loan to a worker: one model, one prompt.
-
-    `fence` proves the loan: a later loan of the same job has a higher one, and the earlier is then refused.
-    `attempt` counts loans from 1. `prompt` is None where the arena has no prompts.
-    """
-
-    job_id: str
-    fence: int
-    arena: str
-    model: str
-    maker: Maker
-    prompt: MatchupPrompt | None
-    attempt: int
+    generation: GenerationSettings | None = None
+    format: ArtifactFormat = ArtifactFormat()
 
 
 @dataclass(frozen=True, slots=True)
