@@ -19,6 +19,7 @@ from producers.gateway.edge import Edge, on_dispatcher_error, on_failure, on_gat
 from producers.gateway.errors import GatewayError
 from producers.gateway.openapi import SECURITY_SCHEMES, make_components
 from producers.gateway.routes import boards, operators, producers, voters
+from producers.gateway.routes.work import work_router
 from producers.gateway.service import Gateway
 
 _DESCRIPTION = "Matchups out, votes in. Errors are `{error: {code, message, retry}}`; times are ms since 1970 UTC."
@@ -43,6 +44,7 @@ def make_app(gateway: Gateway) -> ASGIApp:
     app.state.gateway = gateway
     for module in (voters, boards, producers, operators):
         app.include_router(module.router)
+    app.include_router(work_router(gateway.dispatcher, gateway.artifacts, gateway.callers.require_worker))
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]  # FastAPI's own way to change it
     inner: ASGIApp = app
     if gateway.settings.origins:

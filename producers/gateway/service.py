@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +13,8 @@ from typing import Final
 import numpy as np
 
 from pipeline.contracts.keyring_file import KeyringFile, write_keyring
-from pipeline.contracts.log import CONTROL, MATCHUPS, VOTES, EventLog
+from pipeline.contracts.log import CONTROL, MATCHUPS, VOTES, EventLog, LogUnavailable
+from pipeline.contracts.matchup import Matchup
 from pipeline.contracts.store import StoreError
 from pipeline.contracts.token import Keyring, TokenKey
 from pipeline.store.lock import StoreLock
@@ -43,8 +43,6 @@ QUEUE_NAME: Final = "queue.db"
 """The dispatcher's file in the state folder."""
 
 _MATCHUPS_PATIENCE_S: Final = 5.0
-
-_LOGGER = logging.getLogger("kwise.gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ class Gateway:
         found = [
             "it is stopping" if self.is_stopping() else None,
             None if self.watch.now.problem is None else f"store: {self.watch.now.problem}",
-            None if self.intake.trouble is None else f"log: {self.intake.trouble}",
+            None if self.intake.problem is None else f"log: {self.intake.problem}",
         ]
         return tuple(problem for problem in found if problem is not None)
 
@@ -129,9 +127,8 @@ async def open_gateway(
             folder / QUEUE_NAME, artifacts, settings.queue, clock, maker_of=lambda *named: _maker_of(watch, *named)
         )
         inner.callback(dispatcher.close)
-        intake = Intake(log, dispatcher, report=lambda trouble: _LOGGER.warning("no proposals come in: %s", trouble))
-        intake.start()
-        inner.callback(intake.stop)
+        intake = Intake(log, dispatcher, is_known=lambda matchup: _is_known(watch, matchup, clock()))
+        inner.callback(intake.close)
         inner.callback(Upkeep(dispatcher, clock).close)
         matchups = log.writer(patience_s=_MATCHUPS_PATIENCE_S)
         inner.callback(matchups.close)
@@ -190,9 +187,25 @@ def _open_keys(settings: GatewaySettings, complain: Callable[[str], None]) -> Ke
 
 
 def _maker_of(watch: PublishedWatch, arena_id: str, model_id: str) -> Maker:
-    arena = watch.now.arena(arena_id)
-    models = () if arena is None else arena.models
-    return next((Maker(generator=model.generator) for model in models if model.id == model_id), Maker())
+    """Return how a model makes artifacts, as its arena has it."""
+    registered = watch.now.arena(arena_id)
+    if registered is None:
+        return Maker()
+    shape = registered.arena.settings.artifact
+    model = next((each for each in registered.models if each.id == model_id), None)
+    if model is None:
+        return Maker(format=shape)
+    return Maker(generator=model.generator, generation=model.generation, format=shape)
+
+
+def _is_known(watch: PublishedWatch, matchup: Matchup, now: int) -> bool:
+    """Whether the registry has the models of a matchup, or it is too old to be shown."""
+    published = watch.now
+    if published.problem is not None:
+        raise LogUnavailable(f"the registry of models cannot be read: {published.problem}")
+    registered = published.arena(matchup.arena)
+    known = set() if registered is None else {model.id for model in registered.models}
+    return matchup.expires <= now or known.issuperset(matchup.models)
 
 
 def _make_limits(settings: GatewaySettings) -> Limits:
