@@ -34,6 +34,11 @@ class GenerationSettingsError(ValueError):
     """How a model or an arena is to be generated is not valid. Says which field and what to do."""
 
 
+def _check_range(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise GenerationSettingsError(f"{name} = {value} must lie between {low} and {high}")
+
+
 class GenerationSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """How a model makes artifacts: ``[model.generation]`` in arena files. All of it is part of the model's identity."""
 
@@ -69,18 +74,20 @@ class GenerationSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_onl
     """Further arguments of the pipeline or fields of the request, by name."""
 
     def __post_init__(self) -> None:
-        _check_range("steps", self.steps, 1, 1_000)
-        _check_range("guidance", self.guidance, 0, 100)
-        _check_range("width", self.width, 16, _MAX_SIDE)
-        _check_range("height", self.height, 16, _MAX_SIDE)
-        _check_range("frames", self.frames, 2, _MAX_FRAMES)
-        _check_range("frames_per_second", self.frames_per_second, 1, 60)
-        _check_range("max_batch", self.max_batch, 1, 64)
-        _check_range("timeout_seconds", self.timeout_seconds, 1, 3_600)
-        _check_range("budget_per_day", self.budget_per_day, 0, 10_000_000)
+        _check_range("generation.steps", self.steps, 1, 1_000)
+        _check_range("generation.guidance", self.guidance, 0, 100)
+        _check_range("generation.width", self.width, 16, _MAX_SIDE)
+        _check_range("generation.height", self.height, 16, _MAX_SIDE)
+        _check_range("generation.frames", self.frames, 2, _MAX_FRAMES)
+        _check_range("generation.frames_per_second", self.frames_per_second, 1, 60)
+        _check_range("generation.max_batch", self.max_batch, 1, 64)
+        _check_range("generation.timeout_seconds", self.timeout_seconds, 1, 3_600)
+        _check_range("generation.budget_per_day", self.budget_per_day, 0, 10_000_000)
         for name in self.extra:
             if not _CALL_NAME.fullmatch(name) or name in _RESERVED:
-                raise GenerationSettingsError(f"generation.extra has {name!r}, which is not an argument that a model may set")
+                raise GenerationSettingsError(
+                    f"generation.extra has {name!r}, which is not an argument that a model may set"
+                )
 
 
 class ArtifactFormat(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,17 +101,17 @@ class ArtifactFormat(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     """Clips are cut to this."""
 
     def __post_init__(self) -> None:
-        _check_range("width", self.width, 16, _MAX_SIDE)
-        _check_range("height", self.height, 16, _MAX_SIDE)
-        _check_range("quality", self.quality, 1, 100)
-        _check_range("max_seconds", self.max_seconds, 0.1, 60)
+        _check_range("artifact.width", self.width, 16, _MAX_SIDE)
+        _check_range("artifact.height", self.height, 16, _MAX_SIDE)
+        _check_range("artifact.quality", self.quality, 1, 100)
+        _check_range("artifact.max_seconds", self.max_seconds, 0.1, 60)
 
 
 class WorkPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What is to be made."""
 
     id: str
-    text: str
+    text: str | None = None
     seed: int | None = None
     tags: tuple[str, ...] = ()
 
@@ -121,7 +128,7 @@ class WorkJob(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Stands in where `generation` has none."""
     generation: GenerationSettings | None = None
     format: ArtifactFormat = ArtifactFormat()
-    prompt: WorkPrompt
+    prompt: WorkPrompt | None = None
     attempt: int = 1
 
     @property
@@ -145,7 +152,7 @@ def seed_of(prompt: WorkPrompt) -> int:
     """Return the seed of a prompt; one without gets one from its text, so that it stays the same."""
     if prompt.seed is not None:
         return prompt.seed & 0x7FFF_FFFF_FFFF_FFFF
-    return int.from_bytes(sha256(prompt.text.encode()).digest()[:4], "big")
+    return int.from_bytes(sha256((prompt.text or "").encode()).digest()[:4], "big")
 
 
 def hash_recipe(job: WorkJob) -> str:
@@ -155,10 +162,6 @@ def hash_recipe(job: WorkJob) -> str:
     settings = msgspec.structs.replace(
         job.settings, max_batch=None, offload=None, timeout_seconds=timeout, budget_per_day=None
     )
-    content = [RECIPE_VERSION, job.generator, settings, job.format, job.prompt.text, seed_of(job.prompt)]
+    prompt = job.prompt or WorkPrompt(id="")
+    content = [RECIPE_VERSION, job.generator, settings, job.format, prompt.text, seed_of(prompt)]
     return sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
-
-
-def _check_range(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and not low <= value <= high:
-        raise GenerationSettingsError(f"generation.{name} = {value} must lie between {low} and {high}")
