@@ -24,6 +24,7 @@ from producers.async_vote_writer import AsyncVoteWriter
 from producers.dispatcher.dispatcher import Dispatcher
 from producers.dispatcher.intake import Intake
 from producers.dispatcher.types import Maker
+from producers.gateway.artifacts import ArtifactDesk
 from producers.gateway.callers import Callers
 from producers.gateway.errors import SettingsError
 from producers.gateway.limits import Limit
@@ -32,7 +33,7 @@ from producers.gateway.prompts import PromptDrawer
 from producers.gateway.published import PublishedWatch
 from producers.gateway.secret_file import open_secrets
 from producers.gateway.settings import GatewaySettings
-from producers.gateway.showings import ShowingDesk
+from producers.gateway.showings import RecentShowings, ShowingDesk
 from producers.gateway.threads import Threads
 from producers.gateway.upkeep import Upkeep
 from producers.gateway.voters import Voters
@@ -66,6 +67,7 @@ class Gateway:
     watch: PublishedWatch
     reader: StoreReader
     dispatcher: Dispatcher
+    pictures: ArtifactDesk
     artifacts: ArtifactStore
     keys: KeyringFile
     showings: ShowingDesk
@@ -138,6 +140,7 @@ async def open_gateway(
         threads = Threads()
         stack.callback(threads.close)
         voters = Voters(secret.voter_secret)
+        shown = RecentShowings()
         drawer = PromptDrawer(reader, np.random.default_rng(), clock) if settings.custom_prompts else None
         yield Gateway(
             settings=settings,
@@ -146,12 +149,13 @@ async def open_gateway(
             watch=watch,
             reader=reader,
             dispatcher=dispatcher,
+            pictures=ArtifactDesk(dispatcher, artifacts, threads),
             artifacts=artifacts,
             keys=keys,
             showings=ShowingDesk(
-                dispatcher, keys, voters, watch, drawer, settings.max_prompt_chars, matchups, threads, clock
+                dispatcher, keys, voters, watch, drawer, settings.max_prompt_chars, matchups, shown, threads, clock
             ),
-            votes=VoteDesk(dispatcher, keys, voters, watch, writer, threads, clock),
+            votes=VoteDesk(dispatcher, keys, voters, watch, writer, shown, threads, clock),
             writer=writer,
             metrics=GatewayMetrics(dispatcher, clock),
             threads=threads,
