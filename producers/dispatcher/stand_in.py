@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import httpx
 import msgspec
 
-from pipeline.contracts.generation import Lease, WorkJob
+from pipeline.contracts.generation import Lease, WorkJob, WorkPrompt
 from pipeline.contracts.work import HeartbeatAnswer
 from producers.dispatcher.plain_png import draw_png
 
@@ -79,7 +79,7 @@ class StandInWorker:
 
     def _make(self, job: WorkJob) -> None:
         path = f"/v1/work/jobs/{job.job_id}"
-        prompt = job.prompt
+        prompt = job.prompt or WorkPrompt(id="")
         words = prompt.text or prompt.id
         if self._refuse is not None and self._refuse in words:
             body = {"fence": job.fence, "outcome": "refused", "reason": "the stand-in refuses this word"}
