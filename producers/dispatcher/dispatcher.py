@@ -378,7 +378,7 @@ class Dispatcher:
             connection,
             request,
             now,
-            missing=self._demand.missing,
+            demand=self._demand,
             is_served=partial(self._served.is_served, now=now),
             settings=self.settings,
         )
