@@ -85,9 +85,7 @@ def command(
             else:
                 assert log is not None
                 check = None if keys is None else keys.check
-                done = replay_log(
-                    log, opened, settings, chosen, announce=note, progress=advance, check_token=check
-                )
+                done = replay_log(log, opened, settings, chosen, announce=note, progress=advance, check_token=check)
     finally:
         opened.close()
     seconds = time.monotonic() - started
