@@ -88,7 +88,7 @@ class GibbsSettings:
 
     temperature: float = 0.05
     uniform_share: float = 0.05
-    first_matchups: int = 1
+    first_matchups: int = 3
     candidates: int = 256
 
     def __post_init__(self) -> None:

@@ -7,6 +7,9 @@ Draw
     joint draws of the skills: what an exact answer would tell. Sums over pairs would count twice what one pair tells of
     another; votes to the exact order of 50 models are then 77 instead of 67.
 
+    For a set with one new model p (the one among the first two that may not come later) it is the entropy of p's place
+    among them alone: how the others lie to each other is asked by other sets.
+
 Bounds on the work
     - The order is that of c and the (at most) three of S that c has most to tell about: with 1,024 draws the entropy
       of the order of eight could not be told from that of any other eight.
@@ -35,6 +38,7 @@ from numpy.typing import NDArray
 
 _NEAREST: Final = 3
 _RARE: Final = 0.1  # nats
+_NOTHING: Final = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,22 +190,31 @@ def _fill_gains(
     gains: NDArray[np.float64],
 ) -> None:
     """Fill gains (n,) with what each model adds to the ascending `chosen`; -inf where it cannot be drawn."""
+    subject = -1
+    for a in chosen:
+        if not drawable[a]:
+            subject = a
     size = min(len(chosen), _NEAREST)
     near = np.empty(size, np.int64)
-    orders = np.empty(1 << size * (size + 1) // 2)
+    orders = np.empty(1 << (len(chosen) if subject >= 0 else size * (size + 1) // 2))
     for c in range(len(gains)):
         told = 0.0
         for a in chosen:
             told += information[a, c]
-        if told < _RARE or not drawable[c]:
-            gains[c] = told if drawable[c] else -np.inf
-            continue
-        _find_nearest(untold[c], chosen, near)
-        left, whole = 0.0, 0.0
-        for a in near:
-            left += information[a, c]
-            whole += untold[a, c]
-        gains[c] = _measure_gain(draws, near, c, orders) * left / whole
+        if not drawable[c]:
+            gains[c] = -np.inf
+        elif subject >= 0:
+            left = information[subject, c] / max(untold[subject, c], _NOTHING)
+            gains[c] = _measure_place(draws, subject, chosen, c, orders) * left
+        elif told < _RARE:
+            gains[c] = told
+        else:
+            _find_nearest(untold[c], chosen, near)
+            left, whole = 0.0, 0.0
+            for a in near:
+                left += information[a, c]
+                whole += untold[a, c]
+            gains[c] = _measure_gain(draws, near, c, orders) * left / whole
     for a in chosen:
         gains[a] = -np.inf
 
@@ -246,6 +259,24 @@ def _measure_gain(draws: NDArray[np.float64], near: NDArray[np.int64], c: int, o
             gain -= _weigh_log(orders[code])
         gain += _weigh_log(known)
     return gain / draws.shape[1]
+
+
+@njit(nogil=True, cache=True)
+def _measure_place(
+    draws: NDArray[np.float64], subject: int, chosen: NDArray[np.int64], c: int, orders: NDArray[np.float64]
+) -> float:
+    """Return the entropy of the place of `subject` among the others of `chosen` and c; `orders` is room for counts."""
+    orders[:] = 0.0
+    for draw in range(draws.shape[1]):
+        code = int(draws[subject, draw] > draws[c, draw])
+        for a in chosen:
+            if a != subject:
+                code = code << 1 | int(draws[subject, draw] > draws[a, draw])
+        orders[code] += 1.0
+    entropy = _weigh_log(float(draws.shape[1]))
+    for count in orders:
+        entropy -= _weigh_log(count)
+    return entropy / draws.shape[1]
 
 
 @njit(nogil=True, cache=True)

@@ -91,7 +91,7 @@ def test_open_sets_count_as_what_was_proposed_before() -> None:
 
 
 def test_new_models_go_first_until_they_have_their_first_matchups() -> None:
-    settings = GibbsSettings(uniform_share=0.0, first_matchups=3)
+    settings = GibbsSettings(uniform_share=0.0)
     proposals = propose_gibbs(make_settled(30, new=(7, 21)), 10, np.random.default_rng(5), settings=settings)
     assert all({7, 21} & set(p.models) for p in proposals[:6])
     assert all(len({7, 21} & set(p.models)) == 1 for p in proposals[:3])

@@ -41,6 +41,13 @@ def gain_naively(utility: SetUtility, chosen: tuple[int, ...], model: int) -> fl
     """What `model` adds to `chosen`; -inf if it cannot be drawn."""
     if model in chosen or not utility.drawable[model]:
         return -math.inf
+    new = [a for a in chosen if not utility.drawable[a]]
+    if new:
+        left = utility.information[new[0], model] / utility.untold[new[0], model]
+        others = [a for a in (*chosen, model) if a != new[0]]
+        places = Counter(map(tuple, (utility.draws[new[0]] > utility.draws[others]).T.tolist()))
+        shares = np.array(list(places.values())) / utility.draws.shape[1]
+        return float(-(shares * np.log(shares)).sum() * left)
     told = sum(float(utility.information[a, model]) for a in chosen)
     if told < 0.1:
         return told
