@@ -83,7 +83,7 @@ def write_keyring(path: Path, keyring: Keyring, *, new: bool) -> None:
         if new and path.exists():
             raise TokenKeyError(f"{path} exists: `kwise gateway keys rotate {path}` adds a key to it")
         partial.unlink(missing_ok=True)
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(_HEADER + "".join(rows))
             file.flush()
             os.fsync(file.fileno())
