@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+_DETAIL: Final = 300
+
 
 class GenerationError(Exception):
     """An artifact could not be made. Says what was wrong and what to do.
@@ -54,3 +58,9 @@ class WorkerSettingsError(GenerationError):
 
 class GatewayError(GenerationError):
     """The gateway could not be reached or did not accept a request."""
+
+
+def describe_error(error: Exception) -> str:
+    """Return an error of a foreign library as one short line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:_DETAIL]}" if lines else type(error).__name__

@@ -34,6 +34,11 @@ class GenerationSettingsError(ValueError):
     """How a model or an arena is to be generated is not valid. Says which field and what to do."""
 
 
+def _check_range(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise GenerationSettingsError(f"{name} = {value} must lie between {low} and {high}")
+
+
 class GenerationSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """How a model makes artifacts: ``[model.generation]`` in arena files. All of it is part of the model's identity."""
 
@@ -69,15 +74,15 @@ class GenerationSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_onl
     """Further arguments of the pipeline or fields of the request, by name."""
 
     def __post_init__(self) -> None:
-        _check_range("steps", self.steps, 1, 1_000)
-        _check_range("guidance", self.guidance, 0, 100)
-        _check_range("width", self.width, 16, _MAX_SIDE)
-        _check_range("height", self.height, 16, _MAX_SIDE)
-        _check_range("frames", self.frames, 2, _MAX_FRAMES)
-        _check_range("frames_per_second", self.frames_per_second, 1, 60)
-        _check_range("max_batch", self.max_batch, 1, 64)
-        _check_range("timeout_seconds", self.timeout_seconds, 1, 3_600)
-        _check_range("budget_per_day", self.budget_per_day, 0, 10_000_000)
+        _check_range("generation.steps", self.steps, 1, 1_000)
+        _check_range("generation.guidance", self.guidance, 0, 100)
+        _check_range("generation.width", self.width, 16, _MAX_SIDE)
+        _check_range("generation.height", self.height, 16, _MAX_SIDE)
+        _check_range("generation.frames", self.frames, 2, _MAX_FRAMES)
+        _check_range("generation.frames_per_second", self.frames_per_second, 1, 60)
+        _check_range("generation.max_batch", self.max_batch, 1, 64)
+        _check_range("generation.timeout_seconds", self.timeout_seconds, 1, 3_600)
+        _check_range("generation.budget_per_day", self.budget_per_day, 0, 10_000_000)
         for name in self.extra:
             if not _CALL_NAME.fullmatch(name) or name in _RESERVED:
                 raise GenerationSettingsError(f"generation.extra has {name!r}, which is not an argument that a model may set")
@@ -94,10 +99,10 @@ class ArtifactFormat(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     """Clips are cut to this."""
 
     def __post_init__(self) -> None:
-        _check_range("width", self.width, 16, _MAX_SIDE)
-        _check_range("height", self.height, 16, _MAX_SIDE)
-        _check_range("quality", self.quality, 1, 100)
-        _check_range("max_seconds", self.max_seconds, 0.1, 60)
+        _check_range("artifact.width", self.width, 16, _MAX_SIDE)
+        _check_range("artifact.height", self.height, 16, _MAX_SIDE)
+        _check_range("artifact.quality", self.quality, 1, 100)
+        _check_range("artifact.max_seconds", self.max_seconds, 0.1, 60)
 
 
 class WorkPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -157,8 +162,3 @@ def hash_recipe(job: WorkJob) -> str:
     )
     content = [RECIPE_VERSION, job.generator, settings, job.format, job.prompt.text, seed_of(job.prompt)]
     return sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
-
-
-def _check_range(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and not low <= value <= high:
-        raise GenerationSettingsError(f"generation.{name} = {value} must lie between {low} and {high}")
