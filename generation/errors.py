@@ -31,7 +31,7 @@ class Refused(GenerationError):  # noqa: N818 - an outcome, not a failure
 
 
 class ModelUnavailable(GenerationError):  # noqa: N818 - a state of the worker
-    """This worker cannot make artifacts of this model, another one may: the job goes back unharmed."""
+    """Another worker may make artifacts of this model, but not the one that raised it: the job goes back unharmed."""
 
 
 class BudgetSpent(ModelUnavailable):

@@ -1,8 +1,8 @@
 """`command:PROGRAM ARGUMENTS`: a program that makes one artifact a run.
 
-It is started without a shell, in an empty folder, without the worker's secrets. One line of JSON comes on its standard
-input: prompt, seed, width, height and what the settings say. It writes PNG, JPEG, WebP or GIF to its standard output and
-ends with 0; exit code 3 is a refusal, whose reason is the last line on standard error.
+It is started without a shell, in an empty folder, without the worker's secrets. One line of JSON comes on its
+standard input: prompt, seed, width, height and what the settings say. It writes PNG, JPEG, WebP or GIF to its standard
+output and ends with 0; exit code 3 is a refusal, whose reason is the last line on standard error.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -36,7 +37,9 @@ class CommandAdapter(Adapter):
     def load(self) -> None:
         """See that commands may be run here, and that this one can be understood."""
         if not self.surroundings.allow_commands:
-            raise ModelUnavailable("this worker runs no commands; start one with --allow-commands where they are trusted")
+            raise ModelUnavailable(
+                "this worker runs no commands; start one with --allow-commands where they are trusted"
+            )
         try:
             self._command = shlex.split(self.source)
         except ValueError as error:
@@ -59,9 +62,7 @@ class CommandAdapter(Adapter):
     def _run(self, request: Request) -> bytes:
         line = msgspec.json.encode(request_fields(request, self.settings)) + b"\n"
         environment = {
-            name: value
-            for name, value in self.surroundings.environment.items()
-            if not name.startswith(_SECRET_PREFIX)
+            name: value for name, value in self.surroundings.environment.items() if not name.startswith(_SECRET_PREFIX)
         }
         with tempfile.TemporaryDirectory(prefix="kwise-command-") as folder, tempfile.TemporaryFile() as out:
             try:
@@ -94,10 +95,8 @@ class CommandAdapter(Adapter):
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     """End the program and whatever it started."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.communicate()
 
 

@@ -36,7 +36,7 @@ def make_adapter(generator: str | None, settings: GenerationSettings, surroundin
         adapter: type[Adapter] = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise ModelUnavailable(
-            f"{scheme}: models need the package {error.name}, which is not installed: pip install 'kwise-arena[generation]'"
+            f"{scheme}: models need the package {error.name}: pip install 'kwise-arena[generation]'"
         ) from None
     # The scheme of an http URL is part of the address.
     return adapter(generator if source.startswith("//") else source, settings, surroundings)

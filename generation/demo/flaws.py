@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from generation.demo.grammar import SHAPES
-from generation.demo.paint import Mark, make_grid
+from generation.demo.paint import Canvas, Mark, make_grid
+from generation.demo.shapes import Plane
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -100,9 +101,7 @@ def _misplace(mark: Mark, amount: float, rng: Generator) -> Mark:
     )
 
 
-def bend_grid(
-    width: int, height: int, flaws: Flaws, rng: Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+def bend_grid(width: int, height: int, flaws: Flaws, rng: Generator) -> tuple[Plane, Plane, float]:
     """Return x and y of all pixels as a model with wavering outlines sees them, and the most that they are off."""
     x, y = make_grid(width, height)
     if flaws.bend == 0:
@@ -111,7 +110,7 @@ def bend_grid(
     return x + field[:, :, 0], y + field[:, :, 1], _FIELD_PEAK * flaws.bend
 
 
-def spoil_pixels(canvas: NDArray[np.float32], flaws: Flaws, rng: Generator) -> NDArray[np.float32]:
+def spoil_pixels(canvas: Canvas, flaws: Flaws, rng: Generator) -> Canvas:
     """Return `canvas`, float32 (height, width, 3), with stains, squares, blur and noise."""
     height, width = canvas.shape[:2]
     scale = min(width, height) / 256
@@ -126,7 +125,7 @@ def spoil_pixels(canvas: NDArray[np.float32], flaws: Flaws, rng: Generator) -> N
     return canvas
 
 
-def sample_field(rng: Generator, channels: int, cells: int, width: int, height: int) -> NDArray[np.float32]:
+def sample_field(rng: Generator, channels: int, cells: int, width: int, height: int) -> Canvas:
     """Draw smooth random fields of variance about 1/2, float32 (height, width, channels)."""
     knots = np.clip(rng.standard_normal((channels, cells, cells), np.float32), -_FIELD_PEAK, _FIELD_PEAK)
     planes = [_weights(height, cells) @ plane @ _weights(width, cells).T for plane in knots]
@@ -147,7 +146,7 @@ def _weights(length: int, cells: int) -> NDArray[np.float32]:
     return weights
 
 
-def _coarsen(canvas: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def _coarsen(canvas: Canvas, side: int) -> Canvas:
     height, width = canvas.shape[:2]
     rows, columns = np.arange(0, height, side), np.arange(0, width, side)
     sums = np.add.reduceat(np.add.reduceat(canvas, rows, axis=0), columns, axis=1)
@@ -157,7 +156,7 @@ def _coarsen(canvas: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     return np.repeat(np.repeat(means, side, axis=0)[:height], side, axis=1)[:, :width]
 
 
-def _blur(canvas: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+def _blur(canvas: Canvas, sigma: float) -> Canvas:
     reach = min(int(3 * sigma) + 1, min(canvas.shape[:2]) - 1)
     offsets = np.arange(-reach, reach + 1, dtype=np.float32)
     weights = np.exp(-0.5 * (offsets / np.float32(sigma)) ** 2)

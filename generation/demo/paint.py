@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from generation.demo.grammar import COLOURS, SIZES, Scene, Thing
 from generation.demo.shapes import Plane, measure_distance
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+Canvas = NDArray[np.floating[Any]]
+"""float32 (height, width, 3), 0 to 1; annotated like `Plane`."""
 
 _SKIES: Final[dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]]] = {
     "": ((0.93, 0.94, 0.97), (0.78, 0.81, 0.87)),
@@ -67,14 +67,11 @@ def lay_out(scene: Scene) -> tuple[tuple[Mark, ...], ...]:
     sizes = (0.26, 0.62) if scene.relation == "inside" else (_SIZE, _SIZE)
     places = _PLACES[scene.relation]
     return tuple(
-        _spread(thing, place, size, 0.24, 0.62)
-        for thing, place, size in zip(scene.things, places, sizes, strict=True)
+        _spread(thing, place, size, 0.24, 0.62) for thing, place, size in zip(scene.things, places, sizes, strict=True)
     )
 
 
-def _spread(
-    thing: Thing, place: tuple[float, float], size: float, radius: float, shrink: float
-) -> tuple[Mark, ...]:
+def _spread(thing: Thing, place: tuple[float, float], size: float, radius: float, shrink: float) -> tuple[Mark, ...]:
     size, colour = size * SIZES[thing.size], COLOURS[thing.colour]
     if thing.count == 1:
         return (Mark(thing.shape, colour, *place, size),)
@@ -98,7 +95,7 @@ def make_grid(width: int, height: int) -> tuple[Plane, Plane]:
     return x, y
 
 
-def paint_backdrop(backdrop: str, width: int, height: int, flat: float) -> NDArray[np.float32]:
+def paint_backdrop(backdrop: str, width: int, height: int, flat: float) -> Canvas:
     """Return an empty canvas, darker towards its corners unless `flat` is 1."""
     x, y = make_grid(width, height)
     top, bottom = (np.asarray(colour, np.float32) for colour in _SKIES[backdrop])
@@ -110,7 +107,7 @@ def paint_backdrop(backdrop: str, width: int, height: int, flat: float) -> NDArr
     return colours[:, None, :] * shade[:, :, None]
 
 
-def paint_mark(canvas: NDArray[np.float32], mark: Mark, x: Plane, y: Plane, flat: float, margin: float) -> None:
+def paint_mark(canvas: Canvas, mark: Mark, x: Plane, y: Plane, flat: float, margin: float) -> None:
     """Paint `mark` onto `canvas` where it is; `x` and `y` may be bent by up to `margin`."""
     height, width = x.shape
     pixel = 2 / min(width, height)
@@ -131,7 +128,7 @@ def paint_mark(canvas: NDArray[np.float32], mark: Mark, x: Plane, y: Plane, flat
     part += cover * (_shade(mark, distance, pixel, flat) - part)
 
 
-def _shade(mark: Mark, distance: Plane, pixel: float, flat: float) -> NDArray[np.float32]:
+def _shade(mark: Mark, distance: Plane, pixel: float, flat: float) -> Canvas:
     """Return the colours of a body that is as high as it is far from its edge, up to a bevel."""
     colour = np.asarray(mark.colour, np.float32)
     if flat >= 1:
@@ -142,7 +139,8 @@ def _shade(mark: Mark, distance: Plane, pixel: float, flat: float) -> NDArray[np
     light = np.clip((dx * 0.45 + dy * 0.6 + 0.66) / np.sqrt(dx * dx + dy * dy + 1), 0, 1)
     gleam = light**24 * 0.55
     body = np.clip(colour * (0.38 + 0.75 * light)[:, :, None] + gleam[:, :, None], 0, 1)
-    return body + flat * (colour - body)
+    mixed: Canvas = body + flat * (colour - body)
+    return mixed
 
 
 def _clip_range(middle: float, reach: float, length: int, pixel: float) -> slice:

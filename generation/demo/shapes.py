@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]
-"""float32 (height, width)."""
+Plane = NDArray[np.floating[Any]]
+"""float32 (height, width); annotated as what numpy's stubs make of float32 times a Python float."""
 
 _SIDES: Final = {"triangle": (3, 0.55), "hexagon": (6, 0.88)}
 """Regular polygons: number of sides, distance of a side from the centre."""
@@ -25,29 +25,31 @@ def measure_distance(shape: str, x: Plane, y: Plane) -> Plane:
 
     Exact for the round shapes and the heart, a lower bound near corners of the others: enough for smooth edges.
     """
+    distance: Plane
     match shape:
         case "circle":
-            return np.hypot(x, y) - 1
+            distance = np.hypot(x, y) - 1
         case "ring":
-            return np.abs(np.hypot(x, y) - _RING[0]) - _RING[1]
+            distance = np.abs(np.hypot(x, y) - _RING[0]) - _RING[1]
         case "moon":
             bite = 0.82 - np.hypot(x - 0.45, y + 0.12)
-            return np.maximum(np.hypot(x, y) - 1, bite)
+            distance = np.maximum(np.hypot(x, y) - 1, bite)
         case "square":
-            return np.maximum(np.abs(x), np.abs(y)) - 0.86
+            distance = np.maximum(np.abs(x), np.abs(y)) - 0.86
         case "diamond":
-            return (np.abs(x) * 1.25 + np.abs(y)) * 0.72 - 0.76
+            distance = (np.abs(x) * 1.25 + np.abs(y)) * 0.72 - 0.76
         case "cross":
             across = np.maximum(np.abs(x) - 1, np.abs(y) - _CROSS_ARM)
             along = np.maximum(np.abs(x) - _CROSS_ARM, np.abs(y) - 1)
-            return np.minimum(across, along)
+            distance = np.minimum(across, along)
         case "heart":
-            return _measure_heart(x, y)
+            distance = _measure_heart(x, y)
         case "star":
-            return _measure_star(x, y)
+            distance = _measure_star(x, y)
         case _:
             sides, inner = _SIDES[shape]
-            return _measure_polygon(x, y, sides, inner)
+            distance = _measure_polygon(x, y, sides, inner)
+    return distance
 
 
 def _measure_heart(x: Plane, y: Plane) -> Plane:
@@ -58,7 +60,8 @@ def _measure_heart(x: Plane, y: Plane) -> Plane:
     middle = np.maximum(across + up, 0) * 0.5
     side = np.minimum(np.hypot(across, up - 1), np.hypot(across - middle, up - middle))
     side *= np.sign(across - up)
-    return np.where(across + up > 1, lobe, side) / _HEART_SCALE
+    distance: Plane = np.where(across + up > 1, lobe, side) / _HEART_SCALE
+    return distance
 
 
 def _measure_star(x: Plane, y: Plane) -> Plane:
@@ -74,8 +77,10 @@ def _measure_star(x: Plane, y: Plane) -> Plane:
 
 def _measure_polygon(x: Plane, y: Plane, sides: int, inner: float) -> Plane:
     angle = _fold(np.arctan2(x, y), math.pi / sides)
-    return np.hypot(x, y) * np.cos(angle) - inner
+    distance: Plane = np.hypot(x, y) * np.cos(angle) - inner
+    return distance
 
 
 def _fold(angle: Plane, half: float) -> Plane:
-    return np.remainder(angle + half, 2 * half) - half
+    folded: Plane = np.remainder(angle + half, 2 * half) - half
+    return folded

@@ -100,9 +100,7 @@ class Deliveries:
             self._stats.add(job.model, made=1, made_bytes=len(data))
 
     def _report(self, job: WorkJob, outcome: Literal["refused", "failed"], error: GenerationError) -> None:
-        told = self._tell(
-            job, lambda: self._api.report(job, outcome, str(error), retriable=error.retriable)
-        )
+        told = self._tell(job, lambda: self._api.report(job, outcome, str(error), retriable=error.retriable))
         if told:
             self._stats.add(job.model, **{outcome: 1})
 

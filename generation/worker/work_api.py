@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import httpx
 import msgspec
@@ -17,6 +17,8 @@ import msgspec
 from generation.errors import GatewayError
 from generation.worker.settings import LEASE_WAIT_S, WorkerSettings
 from pipeline.contracts.generation import Lease, WorkJob
+
+T = TypeVar("T")
 
 _TRIES: Final = 6
 _BACKOFF_S: Final = 0.25
@@ -101,9 +103,7 @@ class WorkApi:
         path = f"/jobs/{job.job_id}/artifact"
         self._send("PUT", path, params={"fence": str(job.fence)}, content=data, headers=headers)
 
-    def report(
-        self, job: WorkJob, outcome: Literal["refused", "failed"], reason: str, *, retriable: bool
-    ) -> None:
+    def report(self, job: WorkJob, outcome: Literal["refused", "failed"], reason: str, *, retriable: bool) -> None:
         """Say that there will be no artifact. Raises `StaleLease` where the job is not ours any more."""
         body = {"fence": job.fence, "outcome": outcome, "reason": reason, "retriable": retriable}
         self._send("POST", f"/jobs/{job.job_id}/outcome", json=body)
@@ -121,7 +121,9 @@ class WorkApi:
             else:
                 if answer.is_success:
                     return answer
-                complaint = f"the gateway at {self._gateway} answered {answer.status_code} to {path}: {_explain(answer)}"
+                complaint = (
+                    f"the gateway at {self._gateway} answered {answer.status_code} to {path}: {_explain(answer)}"
+                )
                 if answer.status_code == _STALE or answer.status_code in _GONE:
                     raise StaleLease(complaint)
                 if answer.status_code < 500 and answer.status_code not in _TRANSIENT:
@@ -132,7 +134,7 @@ class WorkApi:
         raise GatewayError(complaint)
 
 
-def _decode(answer: httpx.Response, kind: type[Any]) -> Any:
+def _decode(answer: httpx.Response, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(answer.content, type=kind)
     except msgspec.MsgspecError as error:

@@ -250,9 +250,10 @@ class Worker:
         if now - then < _PROGRESS_S or stats.made == made_then:
             return
         self._told = (now, stats.made)
+        fresh, seconds = stats.made - made_then, now - then
         alone = f"; left alone: {', '.join(excluded)}" if excluded else ""
         self._announce(
-            f"{stats.made - made_then} artifacts in {now - then:.0f} s ({(stats.made - made_then) / (now - then):.1f} a "
-            f"second), {stats.made} since the start; loaded: {', '.join(stats.resident) or 'nothing'}, "
+            f"{fresh} artifacts in {seconds:.0f} s ({fresh / seconds:.1f} a second), {stats.made} since the start; "
+            f"loaded: {', '.join(stats.resident) or 'nothing'}, "
             f"{stats.resident_bytes / 2**30:.1f} GiB{alone}"
         )

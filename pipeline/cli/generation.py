@@ -29,7 +29,7 @@ def command() -> None:
 @command.command(
     epilog=examples(
         "kwise generation work --gateway http://127.0.0.1:8600 --key-file worker.key",
-        "kwise generation work --gateway http://127.0.0.1:8600 --device cuda:0 --device cuda:1 --models sd-3.5,flux-dev",
+        "kwise generation work --gateway http://gateway:8600 --device cuda:0 --device cuda:1",
     )
 )
 @click.option(
@@ -49,9 +49,7 @@ def command() -> None:
     metavar="NAME",
     help="auto, cpu, or a device of torch such as cuda:1; more than one: a worker each. Default: auto.",
 )
-@click.option(
-    "--parallel", type=click.IntRange(1, 64), default=1, show_default=True, help="Workers on each device."
-)
+@click.option("--parallel", type=click.IntRange(1, 64), default=1, show_default=True, help="Workers on each device.")
 @click.option("--max-jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Most jobs of a lease.")
 @click.option(
     "--memory",
@@ -168,7 +166,13 @@ def demo_arena(arena_id: str, k: int, prompts: int, seed: int) -> None:
             if (value := getattr(model, name)) is not None
         ]
     for prompt in list_prompts(prompts, seed):
-        lines += ["", "[[prompt]]", f"id = {_quote(prompt.id)}", f"text = {_quote(prompt.text)}", f"seed = {prompt.seed}"]
+        lines += [
+            "",
+            "[[prompt]]",
+            f"id = {_quote(prompt.id)}",
+            f"text = {_quote(prompt.text)}",
+            f"seed = {prompt.seed}",
+        ]
         lines += [f"tags = [{', '.join(_quote(tag) for tag in prompt.tags)}]"] if prompt.tags else []
     print("\n".join(lines))
 

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from pipeline.contracts.ballot import K_MAX, K_MIN, MODE_NAMES
-from pipeline.contracts.generation import ArtifactFormat, GenerationSettingsError, GenerationSettings
+from pipeline.contracts.generation import ArtifactFormat, GenerationSettings, GenerationSettingsError
 from pipeline.contracts.ids import is_id
 
 

@@ -85,7 +85,9 @@ class GenerationSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_onl
         _check_range("generation.budget_per_day", self.budget_per_day, 0, 10_000_000)
         for name in self.extra:
             if not _CALL_NAME.fullmatch(name) or name in _RESERVED:
-                raise GenerationSettingsError(f"generation.extra has {name!r}, which is not an argument that a model may set")
+                raise GenerationSettingsError(
+                    f"generation.extra has {name!r}, which is not an argument that a model may set"
+                )
 
 
 class ArtifactFormat(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
