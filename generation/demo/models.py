@@ -32,23 +32,25 @@ _FIRST_SEED: Final = 1
 DEMO_MODELS: Final[dict[str, Flaws]] = {
     "basalt": Flaws(),
     "juniper": Flaws(misplace=0.03, hue=0.06, blur=0.55, noise=0.008),
-    "heron": Flaws(flat=0.55, misplace=0.05, hue=0.14, blur=0.7),
-    "aster": Flaws(bend=0.012, misplace=0.08, hue=0.2, blur=1.0, noise=0.02),
-    "dune": Flaws(flat=0.75, misplace=0.12, hue=0.24, blur=1.1, swap=0.05, noise=0.03),
+    "heron": Flaws(flat=0.22, misplace=0.05, hue=0.12, blur=0.65, noise=0.01),
+    "aster": Flaws(flat=0.1, bend=0.014, misplace=0.09, hue=0.2, blur=1.1, noise=0.024),
+    "dune": Flaws(flat=0.4, misplace=0.12, hue=0.24, blur=1.2, swap=0.05, noise=0.034),
     "kestrel": Flaws(
-        bend=0.022, misplace=0.15, hue=0.28, blur=1.6, noise=0.04, stain=0.03, wrong_shape=0.04, swap=0.06
+        flat=0.3, bend=0.024, misplace=0.15, hue=0.28, blur=1.6, noise=0.044, stain=0.034, wrong_shape=0.04, swap=0.06
     ),
     "ember": Flaws(
-        flat=0.6, pixel=3, misplace=0.19, hue=0.34, bend=0.025, drop=0.05, swap=0.1, wrong_shape=0.08
+        flat=0.6, pixel=3, misplace=0.19, hue=0.34, bend=0.028, noise=0.035, stain=0.025, drop=0.05, swap=0.1,
+        wrong_shape=0.08,
     ),
     "cirrus": Flaws(
-        bend=0.035, blur=2.4, noise=0.055, stain=0.05, hue=0.38, misplace=0.23, swap=0.15, wrong_shape=0.12
+        flat=0.4, bend=0.038, blur=2.4, noise=0.06, stain=0.055, hue=0.4, misplace=0.25, swap=0.15, wrong_shape=0.14
     ),
     "lumen": Flaws(
-        flat=0.5, pixel=5, bend=0.035, hue=0.44, misplace=0.3, noise=0.05, drop=0.13, swap=0.2, wrong_shape=0.18
+        flat=0.6, pixel=5, bend=0.04, hue=0.44, misplace=0.3, noise=0.07, stain=0.055, drop=0.13, swap=0.2,
+        wrong_shape=0.18,
     ),
     "iris": Flaws(
-        flat=0.4, blur=3.6, noise=0.07, stain=0.08, bend=0.05, hue=0.5, misplace=0.36, drop=0.19, swap=0.26,
+        flat=0.5, blur=3.6, noise=0.085, stain=0.09, bend=0.05, hue=0.5, misplace=0.36, drop=0.19, swap=0.26,
         wrong_shape=0.25,
     ),
     "garnet": Flaws(

@@ -111,7 +111,7 @@ class WorkPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What is to be made."""
 
     id: str
-    text: str
+    text: str | None = None
     seed: int | None = None
     tags: tuple[str, ...] = ()
 
@@ -128,7 +128,7 @@ class WorkJob(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Stands in where `generation` has none."""
     generation: GenerationSettings | None = None
     format: ArtifactFormat = ArtifactFormat()
-    prompt: WorkPrompt
+    prompt: WorkPrompt | None = None
     attempt: int = 1
 
     @property
@@ -152,7 +152,7 @@ def seed_of(prompt: WorkPrompt) -> int:
     """Return the seed of a prompt; one without gets one from its text, so that it stays the same."""
     if prompt.seed is not None:
         return prompt.seed & 0x7FFF_FFFF_FFFF_FFFF
-    return int.from_bytes(sha256(prompt.text.encode()).digest()[:4], "big")
+    return int.from_bytes(sha256((prompt.text or "").encode()).digest()[:4], "big")
 
 
 def hash_recipe(job: WorkJob) -> str:
@@ -162,5 +162,6 @@ def hash_recipe(job: WorkJob) -> str:
     settings = msgspec.structs.replace(
         job.settings, max_batch=None, offload=None, timeout_seconds=timeout, budget_per_day=None
     )
-    content = [RECIPE_VERSION, job.generator, settings, job.format, job.prompt.text, seed_of(job.prompt)]
+    prompt = job.prompt or WorkPrompt(id="")
+    content = [RECIPE_VERSION, job.generator, settings, job.format, prompt.text, seed_of(prompt)]
     return sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
