@@ -50,6 +50,10 @@ EXTRAS: Final[dict[str, str]] = {
     "torch": "generation",
     "diffusers": "generation",
     "transformers": "generation",
+    "fastapi": "gateway",
+    "httpx": "gateway",
+    "starlette": "gateway",
+    "uvicorn": "gateway",
 }
 """Import name of an optional package -> the extra that installs it."""
 
