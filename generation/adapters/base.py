@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from generation.errors import Refused
 from generation.frames import Frames
@@ -57,9 +56,6 @@ class Adapter(ABC):
     surroundings
         What the worker lends.
     """
-
-    worth_asking: ClassVar[bool] = True
-    """Whether it costs less to ask the gateway for an artifact made before than to make it again."""
 
     def __init__(self, source: str, settings: GenerationSettings, surroundings: Surroundings) -> None:
         self.source = source

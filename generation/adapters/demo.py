@@ -13,8 +13,6 @@ from generation.frames import Frames
 class DemoAdapter(Adapter):
     """Draws each picture by itself, at the size that is shown."""
 
-    worth_asking = False
-
     def load(self) -> None:
         """See that there is such a model."""
         find_flaws(self.source)

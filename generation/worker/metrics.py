@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from generation.worker.stats import ModelStats, StatsBook, WorkerStats
 
-_OUTCOMES: Final = ("made", "reused", "refused", "failed", "released", "lost")
+_OUTCOMES: Final = ("made", "refused", "failed", "released", "lost")
 
 Values = Iterable[tuple[tuple[str, ...], float]]
 """Label values and the number."""
@@ -35,7 +35,7 @@ def _each_model(read: Callable[[ModelStats], float]) -> Callable[[WorkerStats], 
 METRICS: Final = (
     MetricSpec(
         "kwise_generation_jobs_total", "counter",
-        "Jobs by outcome: made, reused, refused, failed, released unharmed, lost to others.",
+        "Jobs by outcome: made, refused, failed, released unharmed, lost to others.",
         lambda stats: (
             ((model, outcome), getattr(each, outcome)) for model, each in stats.models.items() for outcome in _OUTCOMES
         ),

@@ -11,12 +11,10 @@ from dataclasses import dataclass, field, replace
 class ModelStats:
     """Counts of one model since the worker started; seconds are those of the device.
 
-    `reused` jobs were done with what was made before, `released` ones went back unharmed, `lost` ones were no longer
-    ours when they were ready.
+    `released` jobs went back unharmed, `lost` ones were no longer ours when they were ready.
     """
 
     made: int = 0
-    reused: int = 0
     refused: int = 0
     failed: int = 0
     released: int = 0

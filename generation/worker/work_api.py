@@ -40,10 +40,6 @@ class _HeartbeatAnswer(msgspec.Struct):
     lost: tuple[str, ...] = ()
 
 
-class _ReuseAnswer(msgspec.Struct):
-    done: bool
-
-
 class WorkApi:
     """A client of ``/v1/work``.
 
@@ -106,11 +102,6 @@ class WorkApi:
         headers = {"content-type": media_type, "x-kwise-recipe": recipe}
         path = f"/jobs/{job.job_id}/artifact"
         self._send("PUT", path, params={"fence": str(job.fence)}, content=data, headers=headers)
-
-    def reuse(self, job: WorkJob, recipe: str) -> bool:
-        """Whether the gateway has what `recipe` makes; then the job is done. Raises `StaleLease`."""
-        answer = self._send("POST", f"/jobs/{job.job_id}/reuse", json={"fence": job.fence, "recipe": recipe})
-        return _decode(answer, _ReuseAnswer).done
 
     def report(self, job: WorkJob, outcome: Literal["refused", "failed"], reason: str, *, retriable: bool) -> None:
         """Say that there will be no artifact. Raises `StaleLease` where the job is not ours any more."""

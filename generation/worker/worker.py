@@ -32,8 +32,8 @@ from generation.worker.held_jobs import HeldJobs
 from generation.worker.residency import Identity, Residency, Resident
 from generation.worker.settings import WorkerSettings
 from generation.worker.stats import StatsBook
-from generation.worker.work_api import StaleLease, WorkApi
-from pipeline.contracts.generation import Lease, WorkJob, hash_recipe, seed_of
+from generation.worker.work_api import WorkApi
+from pipeline.contracts.generation import Lease, WorkJob, seed_of
 
 _PROGRESS_S: Final = 30.0
 _GATEWAY_PAUSE_S: Final = 2.0
@@ -171,8 +171,6 @@ class Worker:
         self, jobs: Sequence[WorkJob], resident: Resident, stop: threading.Event, on_last: Callable[[], None]
     ) -> None:
         """Make the artifacts of jobs of one loaded model."""
-        if resident.adapter.worth_asking:
-            jobs = [job for job in jobs if not self._reuse(job)]
         asked = [(job, request) for job in jobs if (request := self._read_request(job)) is not None]
         left = [job for job, _ in asked]
         if not asked:
@@ -197,21 +195,6 @@ class Worker:
             self._give_up(left, error)
         finally:
             self._stats.add(asked[0][0].model, making_s=self._timer() - started)
-
-    def _reuse(self, job: WorkJob) -> bool:
-        """Whether the job is over, because the gateway has its artifact or nobody wants it any more."""
-        try:
-            done = self._api.reuse(job, hash_recipe(job))
-        except StaleLease:
-            done = True
-            self._stats.add(job.model, lost=1)
-        except GatewayError:
-            return False  # an older gateway, or one that is away: make it
-        else:
-            self._stats.add(job.model, reused=int(done))
-        if done:
-            self._held.drop(job)
-        return done
 
     def _read_request(self, job: WorkJob) -> Request | None:
         if job.prompt is None or job.prompt.text is None:

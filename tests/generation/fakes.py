@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import msgspec
 import numpy as np
-import pytest
 
-from generation.adapters import registry
 from generation.adapters.base import Adapter, Request, Surroundings
 from generation.errors import GenerationError, Interrupted, ModelUnavailable, OutOfMemory, Refused
 from generation.frames import Frames
@@ -115,18 +114,83 @@ def draw_fake(request: Request) -> Frames:
     return Frames(rng.integers(0, 255, (1, request.form.height, request.form.width, 3), dtype=np.uint8))
 
 
-@pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
-    """A fresh fake device, and the adapter registered as ``fake:``."""
-    fresh = FakeDevice()
-    monkeypatch.setattr(FakeAdapter, "device", fresh)
-    monkeypatch.setitem(registry.ADAPTERS, "fake", (__name__, "FakeAdapter"))
-    monkeypatch.setattr("generation.adapters.registry.importlib.import_module", _import_here)
-    return fresh
+@dataclass
+class FakeGateway:
+    """The work API in memory: jobs wait, are leased under rising fences, and end once."""
 
+    waiting: list[WorkJob] = field(default_factory=list)
+    leased: dict[str, WorkJob] = field(default_factory=dict)
+    artifacts: dict[str, bytes] = field(default_factory=dict)
+    recipes: dict[str, str] = field(default_factory=dict)
+    outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    released: list[str] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    beats: list[list[str]] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
+    down: int = 0
+    """So many requests are answered 503."""
+    lease_seconds: float = 60.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    fence: int = 0
 
-def _import_here(name: str) -> Any:
-    import importlib  # noqa: PLC0415
-    import sys  # noqa: PLC0415
+    @property
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self.handle)
 
-    return sys.modules[name] if name in sys.modules else importlib.__import__(name, fromlist=["x"])
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        with self.lock:
+            if request.headers["authorization"] != "Bearer right":
+                return self._error(401, "bad key")
+            if self.down > 0:
+                self.down -= 1
+                return self._error(503, "busy")
+            parts = request.url.path.removeprefix("/v1/work/").split("/")
+            if parts[0] == "lease":
+                return self._lease(json.loads(request.content))
+            if parts[0] == "heartbeat":
+                held = [job["job_id"] for job in json.loads(request.content)["jobs"]]
+                self.beats.append(held)
+                lost = sorted(self.lost.intersection(held))
+                return httpx.Response(200, json={"lease_seconds": self.lease_seconds, "lost": lost})
+            return self._end(parts[1], parts[2], request)
+
+    def _lease(self, body: dict[str, Any]) -> httpx.Response:
+        self.asked.append(body)
+        able = [
+            job
+            for job in self.waiting
+            if job.model not in body["exclude"] and (body["models"] is None or job.model in body["models"])
+        ]
+        able.sort(key=lambda job: job.model not in body["resident"])
+        chosen = [job for job in able if job.model == able[0].model][: body["max_jobs"]]
+        out = []
+        for job in chosen:
+            self.fence += 1
+            self.waiting.remove(job)
+            self.leased[job.job_id] = msgspec.structs.replace(job, fence=self.fence)
+            out.append(self.leased[job.job_id])
+        return httpx.Response(
+            200, content=msgspec.json.encode({"jobs": out, "lease_seconds": self.lease_seconds, "wait_s": 0.01})
+        )
+
+    def _end(self, job_id: str, verb: str, request: httpx.Request) -> httpx.Response:
+        job = self.leased.get(job_id)
+        body = {} if verb == "artifact" else json.loads(request.content)
+        fence = int(request.url.params["fence"]) if verb == "artifact" else body["fence"]
+        if job is None or job.fence != fence or job_id in self.lost:
+            return self._error(409, "stale fence")
+        del self.leased[job_id]
+        if verb == "artifact":
+            self.artifacts[job_id] = request.content
+            self.recipes[job_id] = request.headers["x-kwise-recipe"]
+            return httpx.Response(201, json={})
+        if verb == "release":
+            self.released.append(job_id)
+            self.waiting.append(job)
+            return httpx.Response(200, json={})
+        self.outcomes[job_id] = body
+        return httpx.Response(200, json={"state": "dead"})
+
+    @staticmethod
+    def _error(status: int, message: str) -> httpx.Response:
+        return httpx.Response(status, json={"error": {"code": "x", "message": message, "retry": status >= 500}})
