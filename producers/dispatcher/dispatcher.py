@@ -75,6 +75,10 @@ class Dispatcher:
         self._readers = ReaderPool(Path(path))
         self._remember_demand()
 
+    def now(self) -> int:
+        """Return the time in ms since 1970 UTC by the dispatcher's clock."""
+        return self._clock()
+
     def close(self) -> None:
         """Let go of the file. Idempotent."""
         self._leasing = False

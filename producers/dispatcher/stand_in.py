@@ -6,15 +6,20 @@ It speaks the work routes of the gateway, as the real workers do.
 from __future__ import annotations
 
 import threading
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
+import msgspec
 
+from pipeline.contracts.generation import Lease, WorkJob
+from pipeline.contracts.work import HeartbeatAnswer
 from producers.dispatcher.plain_png import draw_png
 
 _TIMEOUT_S: Final = 30.0
 _PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 15.0
+
+T = TypeVar("T")
 
 
 class StandInWorker:
@@ -62,36 +67,36 @@ class StandInWorker:
     def work_once(self) -> int:
         """Lease one batch and make it; return how many jobs it had. Raises `httpx.HTTPError`."""
         body = {"worker": self._worker, "wait_s": self._wait_s}
-        answer = self._post("/v1/work/lease", body)
-        jobs: list[dict[str, Any]] = answer["jobs"]
+        jobs = self._post("/v1/work/lease", body, Lease).jobs
         for place, job in enumerate(jobs):
             if place:  # the first loan is fresh
-                held = [{"job_id": each["job_id"], "fence": each["fence"]} for each in jobs[place:]]
-                lost = self._post("/v1/work/heartbeat", {"worker": self._worker, "jobs": held})["lost"]
-                if job["job_id"] in lost:
+                held = [{"job_id": each.job_id, "fence": each.fence} for each in jobs[place:]]
+                beat = {"worker": self._worker, "jobs": held}
+                if job.job_id in self._post("/v1/work/heartbeat", beat, HeartbeatAnswer).lost:
                     continue
             self._make(job)
         return len(jobs)
 
-    def _make(self, job: dict[str, Any]) -> None:
-        prompt = job["prompt"] or {"id": "", "text": None, "seed": None}
-        path = f"/v1/work/jobs/{job['job_id']}"
-        words = prompt["text"] or prompt["id"]
+    def _make(self, job: WorkJob) -> None:
+        path = f"/v1/work/jobs/{job.job_id}"
+        prompt = job.prompt
+        words = prompt.text or prompt.id
         if self._refuse is not None and self._refuse in words:
-            body = {"fence": job["fence"], "outcome": "refused", "reason": "the stand-in refuses this word"}
+            body = {"fence": job.fence, "outcome": "refused", "reason": "the stand-in refuses this word"}
             response = self._client.post(f"{path}/outcome", json=body)
         else:
-            picture = draw_png(f"{job['model']}\n{words}\n{prompt['seed']}", self._size)
+            picture = draw_png(f"{job.model}\n{words}\n{prompt.seed}", self._size)
             headers = {"content-type": "image/png"}
             response = self._client.put(
-                f"{path}/artifact", params={"fence": job["fence"]}, content=picture, headers=headers
+                f"{path}/artifact", params={"fence": job.fence}, content=picture, headers=headers
             )
         if response.status_code != httpx.codes.CONFLICT:  # else somebody else has it by now
             response.raise_for_status()
             self.made += 1
 
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
-        return self._client.post(path, json=body).raise_for_status().json()
+    def _post(self, path: str, body: dict[str, Any], kind: type[T]) -> T:
+        response = self._client.post(path, json=body).raise_for_status()
+        return msgspec.json.decode(response.content, type=kind)
 
 
 def open_client(url: str, key: str) -> httpx.Client:

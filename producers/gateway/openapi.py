@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.contracts import gateway as messages
+from pipeline.contracts import generation, work
 
 _REF: Final = "#/components/schemas/{name}"
 
@@ -23,6 +24,8 @@ _TYPES: Final = (
     messages.ArenaDetail,
     messages.ErrorAnswer,
     messages.Health,
+    generation.Lease,
+    *work.MESSAGES,
 )
 
 
