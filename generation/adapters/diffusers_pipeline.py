@@ -16,6 +16,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from generation.adapters.base import Adapter, Request, Surroundings
 from generation.adapters.torch_device import (
@@ -51,7 +53,7 @@ class DiffusersAdapter(Adapter):
         folder = Path(self.source)
         local = folder.is_dir()
         options: dict[str, Any] = {
-            "torch_dtype": choose_dtype(self.settings.dtype, self._device),
+            "dtype": choose_dtype(self.settings.dtype, self._device),
             "use_safetensors": True,
             "local_files_only": local,
         }
@@ -59,6 +61,8 @@ class DiffusersAdapter(Adapter):
             options["variant"] = self.settings.variant
         if not local and self.settings.revision is not None:
             options["revision"] = self.settings.revision
+        diffusers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
         with explain_memory(self.source):
             try:
                 pipeline = DiffusionPipeline.from_pretrained(self.source, **options)

@@ -34,7 +34,8 @@ class HeldJobs:
         self._lock = threading.Lock()
         self._fences: dict[str, int] = {}
         self._every_s = _FIRST_S
-        self._end = threading.Event()
+        self._ended = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> HeldJobs:
@@ -44,14 +45,17 @@ class HeldJobs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end.set()
+        self._ended = True
+        self._wake.set()
         self._thread.join()
 
     def take(self, jobs: Iterable[WorkJob], lease_seconds: float) -> None:
         """Note new jobs."""
         with self._lock:
             self._fences.update({job.job_id: job.fence for job in jobs})
-            self._every_s = min(self._every_s, lease_seconds / _BEATS)
+            if lease_seconds / _BEATS < self._every_s:
+                self._every_s = lease_seconds / _BEATS
+                self._wake.set()  # the pause that is under way may be longer than the lease
 
     def drop(self, job: WorkJob) -> None:
         """Forget a job that is delivered, reported or given back."""
@@ -70,7 +74,11 @@ class HeldJobs:
 
     def _beat(self) -> None:
         failing = False
-        while not self._end.wait(self._every_s):
+        while True:
+            self._wake.wait(self._every_s)
+            self._wake.clear()
+            if self._ended:
+                return
             with self._lock:
                 held = dict(self._fences)
             if not held:

@@ -17,6 +17,15 @@ import msgspec
 from generation.errors import GatewayError
 from generation.worker.settings import LEASE_WAIT_S, WorkerSettings
 from pipeline.contracts.generation import Lease, WorkJob
+from pipeline.contracts.work import (
+    RECIPE_HEADER,
+    Heartbeat,
+    HeartbeatAnswer,
+    HeldJob,
+    LeaseRequest,
+    OutcomeRequest,
+    ReleaseRequest,
+)
 
 T = TypeVar("T")
 
@@ -24,6 +33,7 @@ _TRIES: Final = 6
 _BACKOFF_S: Final = 0.25
 _LONGEST_S: Final = 8.0
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
+_REASON: Final = 2_000
 _STALE: Final = 409
 _GONE: Final = frozenset({404, 410})
 _TRANSIENT: Final = frozenset({408, 425, 429})
@@ -33,11 +43,6 @@ class StaleLease(GatewayError):  # noqa: N818 - what it is
     """The job is no longer ours: somebody else has it, it is over, or nobody wants it any more."""
 
     retriable = False
-
-
-class _HeartbeatAnswer(msgspec.Struct):
-    lease_seconds: float
-    lost: tuple[str, ...] = ()
 
 
 class WorkApi:
@@ -79,38 +84,41 @@ class WorkApi:
         GatewayError
             The gateway refuses the worker, or cannot be reached.
         """
-        body = {
-            "worker": settings.name,
-            "resident": list(resident),
-            "max_jobs": settings.max_jobs,
-            "models": settings.models,
-            "arenas": settings.arenas,
-            "exclude": list(exclude),
-            "wait_s": 0 if settings.until_idle else LEASE_WAIT_S,
-        }
-        return _decode(self._send("POST", "/lease", json=body, tries=1), Lease)
+        asked = LeaseRequest(
+            worker=settings.name,
+            resident=tuple(resident),
+            max_jobs=settings.max_jobs,
+            models=settings.models,
+            exclude=tuple(exclude),
+            arenas=settings.arenas,
+            wait_s=0.0 if settings.until_idle else LEASE_WAIT_S,
+        )
+        return _decode(self._post("/lease", asked, tries=1), Lease)
 
     def heartbeat(self, worker: str, jobs: Mapping[str, int]) -> tuple[float, frozenset[str]]:
         """Prolong the leases of `jobs` (job_id -> fence); return lease seconds and which are lost."""
-        held = [{"job_id": job_id, "fence": fence} for job_id, fence in jobs.items()]
-        answer = self._send("POST", "/heartbeat", json={"worker": worker, "jobs": held}, tries=1)
-        found = _decode(answer, _HeartbeatAnswer)
+        held = tuple(HeldJob(job_id=job_id, fence=fence) for job_id, fence in jobs.items())
+        found = _decode(self._post("/heartbeat", Heartbeat(worker=worker, jobs=held), tries=1), HeartbeatAnswer)
         return found.lease_seconds, frozenset(found.lost)
 
     def deliver(self, job: WorkJob, data: bytes, media_type: str, recipe: str) -> None:
         """Hand over an artifact. Raises `StaleLease` where the job is not ours any more."""
-        headers = {"content-type": media_type, "x-kwise-recipe": recipe}
+        headers = {"content-type": media_type, RECIPE_HEADER: recipe}
         path = f"/jobs/{job.job_id}/artifact"
         self._send("PUT", path, params={"fence": str(job.fence)}, content=data, headers=headers)
 
     def report(self, job: WorkJob, outcome: Literal["refused", "failed"], reason: str, *, retriable: bool) -> None:
         """Say that there will be no artifact. Raises `StaleLease` where the job is not ours any more."""
-        body = {"fence": job.fence, "outcome": outcome, "reason": reason, "retriable": retriable}
-        self._send("POST", f"/jobs/{job.job_id}/outcome", json=body)
+        told = OutcomeRequest(fence=job.fence, outcome=outcome, reason=reason[:_REASON], retriable=retriable)
+        self._post(f"/jobs/{job.job_id}/outcome", told)
 
     def release(self, job: WorkJob) -> None:
         """Give a job back unharmed. Raises `StaleLease` where it is not ours any more."""
-        self._send("POST", f"/jobs/{job.job_id}/release", json={"fence": job.fence}, tries=2)
+        self._post(f"/jobs/{job.job_id}/release", ReleaseRequest(fence=job.fence), tries=2)
+
+    def _post(self, path: str, body: msgspec.Struct, tries: int = _TRIES) -> httpx.Response:
+        headers = {"content-type": "application/json"}
+        return self._send("POST", path, tries=tries, content=msgspec.json.encode(body), headers=headers)
 
     def _send(self, method: str, path: str, *, tries: int = _TRIES, **arguments: Any) -> httpx.Response:
         for attempt in range(1, tries + 1):
