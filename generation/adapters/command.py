@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -29,6 +30,8 @@ REFUSED: Final = 3
 _MAX_BYTES: Final = 64 << 20
 _SECRET_PREFIX: Final = "KWISE_"
 _DETAIL: Final = 200
+_LOOK_S: Final = 0.25
+"""Between two looks at whether the worker stops or the time is up."""
 
 
 class CommandAdapter(Adapter):
@@ -51,15 +54,13 @@ class CommandAdapter(Adapter):
         """Run the program for one request after the other."""
         made: list[Frames | Refused] = []
         for request in requests:
-            if stop():
-                raise Interrupted("the worker stops")
             try:
-                made.append(decode_frames(self._run(request)))
+                made.append(decode_frames(self._run(request, stop)))
             except Refused as refusal:
                 made.append(refusal)
         return made
 
-    def _run(self, request: Request) -> bytes:
+    def _run(self, request: Request, stop: Callable[[], bool]) -> bytes:
         line = msgspec.json.encode(request_fields(request, self.settings)) + b"\n"
         environment = {
             name: value for name, value in self.surroundings.environment.items() if not name.startswith(_SECRET_PREFIX)
@@ -73,24 +74,36 @@ class CommandAdapter(Adapter):
             except OSError as error:
                 raise ModelUnavailable(f"{self._command[0]} cannot be started: {error.strerror}") from None
             try:
-                _, complaint = process.communicate(line, self.settings.timeout_seconds)
-            except subprocess.TimeoutExpired:
-                raise GenerationError(
-                    f"{self._command[0]} took longer than {self.settings.timeout_seconds:g} s"
-                ) from None
+                complaint = self._await(process, line, out.fileno(), stop)
             finally:
                 _kill_group(process)
-            size = out.seek(0, os.SEEK_END)
             if process.returncode == REFUSED:
                 raise Refused(_last_line(complaint) or "the model refused")
             if process.returncode != 0:
                 raise GenerationError(
                     f"{self._command[0]} ended with {process.returncode}: {_last_line(complaint) or 'it said nothing'}"
                 )
-            if size > _MAX_BYTES:
-                raise GenerationError(f"{self._command[0]} wrote {size} bytes; the limit is {_MAX_BYTES}")
             out.seek(0)
             return out.read()
+
+    def _await(self, process: subprocess.Popen[bytes], line: bytes, out: int, stop: Callable[[], bool]) -> bytes:
+        """Return what the program said on standard error, once it has ended with its output in the file `out`."""
+        deadline = time.monotonic() + self.settings.timeout_seconds
+        given: bytes | None = line
+        while True:
+            if stop():
+                raise Interrupted("the worker stops")
+            complaint = None
+            try:
+                complaint = process.communicate(given, _LOOK_S)[1]
+            except subprocess.TimeoutExpired:
+                given = None
+            if os.fstat(out).st_size > _MAX_BYTES:
+                raise GenerationError(f"{self._command[0]} wrote more than {_MAX_BYTES} bytes", retriable=False)
+            if complaint is not None:
+                return complaint
+            if time.monotonic() > deadline:
+                raise GenerationError(f"{self._command[0]} took longer than {self.settings.timeout_seconds:g} s")
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -84,9 +84,7 @@ def test_every_family_is_loaded_asked_and_repeatable(folders: dict[str, Path], n
     assert adapter.memory_bytes == 0
 
 
-def test_prompt_and_seed_and_settings_decide_the_picture(
-    adapter: DiffusersAdapter, folders: dict[str, Path]
-) -> None:
+def test_prompt_and_seed_and_settings_decide_the_picture(adapter: DiffusersAdapter, folders: dict[str, Path]) -> None:
     (made,) = adapter.generate([REQUESTS[0]], lambda: False)
     for other in (Request("another", 1, FORM), Request(REQUESTS[0].text, 9, FORM)):
         assert distance(frames(made), frames(adapter.generate([other], lambda: False)[0])) > 0

@@ -94,7 +94,7 @@ def test_a_plain_picture_is_a_refusal_and_not_a_black_square(value: int) -> None
 def test_floats_become_pixels_and_what_is_no_number_is_an_error() -> None:
     made = frames_from_floats(np.array([[[[-0.5, 0.5, 1.5]]]], np.float32))
     assert made.pixels.tolist() == [[[[0, 128, 255]]]]
-    with pytest.raises(GenerationError, match="no numbers.*bfloat16"):
+    with pytest.raises(GenerationError, match=r"no numbers.*bfloat16"):
         frames_from_floats(np.array([[[[np.nan, 0, 0]]]], np.float32))
 
 
@@ -115,7 +115,9 @@ def test_a_bomb_is_not_unpacked() -> None:
     header = b"IHDR" + (30_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
     body = b"IDAT" + zlib.compress(row * 4, 9)
     parts = [b"\x89PNG\r\n\x1a\n"]
-    parts += [(len(each) - 4).to_bytes(4, "big") + each + zlib.crc32(each).to_bytes(4, "big") for each in (header, body)]
+    parts += [
+        (len(each) - 4).to_bytes(4, "big") + each + zlib.crc32(each).to_bytes(4, "big") for each in (header, body)
+    ]
     with pytest.raises(GenerationError, match=r"no picture|too large"):
         decode_frames(b"".join(parts))
 

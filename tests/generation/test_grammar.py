@@ -51,4 +51,6 @@ def test_listed_prompts_are_different_and_repeatable() -> None:
     assert len({prompt.text for prompt in prompts}) == len({prompt.id for prompt in prompts}) == 200
     assert list_prompts(200) == prompts
     assert list_prompts(5, seed=2) != prompts[:5]
-    assert all(len(parse_prompt(prompt.text).things) == (2 if parse_prompt(prompt.text).relation else 1) for prompt in prompts)
+    assert all(
+        len(parse_prompt(prompt.text).things) == (2 if parse_prompt(prompt.text).relation else 1) for prompt in prompts
+    )

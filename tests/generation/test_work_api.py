@@ -52,7 +52,7 @@ def test_a_busy_gateway_is_asked_again(gateway: FakeGateway) -> None:
     api.deliver(job, b"bytes", "image/webp", "0" * 64)
     assert gateway.artifacts
     gateway.down = 100
-    with pytest.raises(GatewayError, match="answered 503.*busy") as caught:
+    with pytest.raises(GatewayError, match=r"answered 503.*busy") as caught:
         api.report(job, "failed", "x", retriable=True)
     assert caught.value.retriable
     assert gateway.down == 94
@@ -75,7 +75,7 @@ def test_an_old_fence_is_known_at_once(gateway: FakeGateway) -> None:
 
 
 def test_a_wrong_key_is_final(gateway: FakeGateway) -> None:
-    with pytest.raises(GatewayError, match="401.*bad key") as caught:
+    with pytest.raises(GatewayError, match=r"401.*bad key") as caught:
         open_api(gateway, "wrong").lease(SETTINGS, (), ())
     assert not caught.value.retriable
 

@@ -61,9 +61,7 @@ class Run:
 
 
 @contextmanager
-def working(
-    gateway: FakeGateway, checker: Checker | None = None, key: str = "right", **settings: Any
-) -> Iterator[Run]:
+def working(gateway: FakeGateway, checker: Checker | None = None, key: str = "right", **settings: Any) -> Iterator[Run]:
     run = Run(gateway, checker, key, settings)
     try:
         yield run
