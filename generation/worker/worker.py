@@ -197,7 +197,7 @@ class Worker:
             self._stats.add(asked[0][0].model, making_s=self._timer() - started)
 
     def _read_request(self, job: WorkJob) -> Request | None:
-        if job.prompt is None or job.prompt.text is None:
+        if job.prompt.text is None:
             error = GenerationError(f"arena {job.arena} asks for artifacts without a prompt", retriable=False)
             self._deliveries.fail(job, error)
             return None

@@ -98,11 +98,14 @@ class ArenaDemand:
                 del self._until[voter]
         return len(self._until)
 
+    def lead_s(self) -> float:
+        """Return for how many seconds of voters matchups are made ahead."""
+        return min(max(self._settings.lead_s, 2 * self._make_s), self._settings.lead_max_s)
+
     def target(self, now: int) -> int:
         """Return how many matchups should be ready or in the making."""
         settings = self._settings
-        lead_s = min(max(settings.lead_s, 2 * self._make_s), settings.lead_max_s)
-        mean = self.rate(now) * lead_s
+        mean = self.rate(now) * self.lead_s()
         wanted = math.ceil(mean + settings.spread * math.sqrt(mean) + self.waiting(now))
         return min(max(wanted, settings.ready_min), settings.ready_max)
 
@@ -150,6 +153,11 @@ class Demand:
         """See `ArenaDemand.note_made`."""
         with self._lock:
             self._arena(arena).note_made(took_ms, now)
+
+    def lead_s(self, arena: str) -> float:
+        """See `ArenaDemand.lead_s`."""
+        with self._lock:
+            return self._arena(arena).lead_s()
 
     def missing(self, arena: str, supply: int, now: int) -> int:
         """See `ArenaDemand.missing`."""

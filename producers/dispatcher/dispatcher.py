@@ -341,6 +341,7 @@ class Dispatcher:
             request,
             now,
             missing=self._demand.missing,
+            lead_s=self._demand.lead_s,
             is_served=partial(self._served.is_served, now=now),
             settings=self.settings,
         )

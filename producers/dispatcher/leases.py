@@ -9,7 +9,7 @@ passed over and does not count as being made, so that one broken model does not 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,16 +87,21 @@ def lease_jobs(
     now: int,
     *,
     missing: Missing,
+    lead_s: Callable[[str], float],
     is_served: Callable[[str, str], bool],
     settings: DispatcherSettings,
 ) -> tuple[WorkJob, ...]:
-    """Lease a batch of jobs, all of one arena and model; none if nothing is wanted that this worker can make."""
+    """Lease a batch of jobs, all of one arena and model; none if nothing is wanted that this worker can make.
+
+    `lead_s` tells for how many seconds of voters an arena's matchups are made ahead.
+    """
     candidates: list[Candidate] = []
     for arena in list_arenas(connection):
         if request.arenas is None or arena in request.arenas:
             candidates += find_candidates(connection, arena, now, missing, is_served, settings)
     able = [each for each in candidates if request.takes(each.arena, each.model)]
-    batch = choose_batch(able, request.resident, oldest=now - round(settings.lead_s * 1000))[: request.max_jobs]
+    late = {arena: now - round(lead_s(arena) * 1000) for arena in {each.arena for each in able}}
+    batch = choose_batch(able, request.resident, late)[: request.max_jobs]
     if not batch:
         return ()
     (last,) = connection.execute(_TAKE_FENCES, (len(batch),)).fetchone()
@@ -160,20 +165,24 @@ def find_candidates(
     return list(found.values())
 
 
-def choose_batch(candidates: list[Candidate], resident: Collection[str], *, oldest: int) -> list[Candidate]:
+def choose_batch(candidates: list[Candidate], resident: Collection[str], late: Mapping[str, int]) -> list[Candidate]:
     """Return the candidates of the one arena and model to work on, the most urgent first.
 
-    The model of a custom prompt goes first; then that of a matchup begun before `oldest` (ms), which would wait for
-    ever for a rare model else; then a resident one; and of those the one with most to do.
+    The model of a custom prompt goes first; then that of the matchup begun longest ago, if that was before its arena's
+    `late` (ms): it would wait for ever for a rare model else, and sooner nobody waits for it, because matchups are made
+    that much ahead; then a resident one; and of those the one with most to do.
     """
     groups: dict[tuple[str, str], list[Candidate]] = {}
     for candidate in candidates:
         groups.setdefault((candidate.arena, candidate.model), []).append(candidate)
     if not groups:
         return []
-    begun = [each for each in candidates if each.begun_at is not None]
-    late = min(begun, key=lambda each: each.begun_at or 0, default=None)
-    late_group = (late.arena, late.model) if late and late.begun_at is not None and late.begun_at < oldest else None
+    overdue = [
+        (each.begun_at, (each.arena, each.model))
+        for each in candidates
+        if each.begun_at is not None and each.begun_at < late[each.arena]
+    ]
+    _, late_group = min(overdue, key=lambda each: each[0], default=(0, None))
 
     def rank(group: tuple[str, str]) -> tuple[bool, bool, bool, int]:
         members = groups[group]

@@ -34,7 +34,7 @@ def lease_one(api: WorkApi) -> WorkJob:
 def test_jobs_are_leased_delivered_reported_and_released(gateway: FakeGateway) -> None:
     api = open_api(gateway)
     jobs = api.lease(SETTINGS, ("model-01",), ("model-09",)).jobs
-    assert [job.prompt and job.prompt.text for job in jobs] == ["prompt 0", "prompt 1", "prompt 2"]
+    assert [job.prompt.text for job in jobs] == ["prompt 0", "prompt 1", "prompt 2"]
     assert (gateway.asked[0]["resident"], gateway.asked[0]["exclude"]) == (["model-01"], ["model-09"])
     api.deliver(jobs[0], b"bytes", "image/webp", "0" * 64)
     api.report(jobs[1], "refused", "because " * 1000, retriable=False)

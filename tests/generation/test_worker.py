@@ -120,7 +120,7 @@ def test_refusals_are_outcomes(device: FakeDevice) -> None:
 
 
 def test_a_matchup_without_a_prompt_fails_for_good(device: FakeDevice) -> None:
-    gateway = FakeGateway([make_job(1, prompt=None), make_job(2, prompt=WorkPrompt(id="p"))])
+    gateway = FakeGateway([make_job(1, prompt=WorkPrompt(id=""))])
     work_until_idle(gateway)
     assert {(each["outcome"], each["retriable"]) for each in gateway.outcomes.values()} == {("failed", False)}
 
