@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
+from typing import Final
+
 from generation.errors import Refused
 from pipeline.contracts.generation import MAX_PROMPT_CHARACTERS
+
+_REFUSED: Final = frozenset({"Cc", "Cs"})
+"""Control characters and halves of surrogate pairs. Format characters stay: emoji are joined by them."""
 
 
 def check_prompt(text: str) -> str:
@@ -19,6 +25,6 @@ def check_prompt(text: str) -> str:
         raise Refused("the prompt is empty")
     if len(clean) > MAX_PROMPT_CHARACTERS:
         raise Refused(f"the prompt has {len(clean)} characters; the limit is {MAX_PROMPT_CHARACTERS}")
-    if not clean.isprintable():
+    if any(unicodedata.category(character) in _REFUSED for character in clean):
         raise Refused("the prompt holds control characters")
     return clean

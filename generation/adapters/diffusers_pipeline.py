@@ -33,6 +33,16 @@ from generation.frames import Frames, frames_from_floats
 from pipeline.contracts.generation import ArtifactFormat, GenerationSettings
 
 _WEIGHTS: Final = "*.safetensors"
+_ARGUMENTS: Final = {
+    "steps": "num_inference_steps",
+    "guidance": "guidance_scale",
+    "negative_prompt": "negative_prompt",
+    "width": "width",
+    "height": "height",
+    "frames": "num_frames",
+}
+"""Field of the settings -> argument of pipelines."""
+
 _WARM_UP: Final = Request("a lighthouse in a storm", 0, ArtifactFormat())
 _WARM_UP_STEPS: Final = 2
 
@@ -72,14 +82,16 @@ class DiffusersAdapter(Adapter):
             pipeline.set_progress_bar_config(disable=True)
             self._pipeline = pipeline
             self._accepts = frozenset(inspect.signature(pipeline.__call__).parameters)
-            self._check_extra()
+            self._check_arguments()
             self._place()
         self._bytes = measure_use(self._device, self._modules())
 
-    def _check_extra(self) -> None:
-        if unknown := sorted(set(self.settings.extra) - self._accepts):
+    def _check_arguments(self) -> None:
+        """See that the pipeline takes what the settings say: a clip must not silently be a picture."""
+        said = {name for field, name in _ARGUMENTS.items() if getattr(self.settings, field) is not None}
+        if unknown := sorted((said | set(self.settings.extra)) - self._accepts):
             name = type(self._pipeline).__name__
-            raise GenerationError(f"generation.extra: {name} takes no {', '.join(unknown)}", retriable=False)
+            raise GenerationError(f"generation: {name} takes no {', '.join(unknown)}", retriable=False)
 
     def _place(self) -> None:
         if self._device.type == "cpu" or self._offload is None:
@@ -114,29 +126,24 @@ class DiffusersAdapter(Adapter):
         single = len(requests) == 1
         generators = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
         texts = [request.text for request in requests]  # a new list: some pipelines write into it
-        settings = self.settings
-        negative = settings.negative_prompt
+        negative = self.settings.negative_prompt
 
         def watch(_pipeline: Any, _step: int, _time: Any, values: dict[str, Any]) -> dict[str, Any]:
             if stop():
                 raise Interrupted("the worker stops")
             return values
 
-        wanted: dict[str, Any] = {
+        wanted = {name: getattr(self.settings, field) for field, name in _ARGUMENTS.items()} | {
             "prompt": texts[0] if single else texts,
             "generator": generators[0] if single else generators,
             "num_inference_steps": steps,
-            "guidance_scale": settings.guidance,
             "negative_prompt": negative if negative is None or single else [negative] * len(texts),
-            "width": settings.width,
-            "height": settings.height,
-            "num_frames": settings.frames,
             "output_type": "np",
             "callback_on_step_end": watch,
         }
         given = {name: value for name, value in wanted.items() if value is not None and name in self._accepts}
         with torch.inference_mode(), explain_memory(f"{len(requests)} at once by {self.source}"):
-            return self._pipeline(**(given | settings.extra))
+            return self._pipeline(**(given | self.settings.extra))
 
     def _read(self, output: Any, place: int) -> Frames:
         values = getattr(output, "images", None)

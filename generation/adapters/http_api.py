@@ -33,6 +33,7 @@ _MAX_BYTES: Final = 64 << 20
 _TRIES: Final = 4
 _BACKOFF_S: Final = 1.0
 _LONGEST_S: Final = 30.0
+_LOOK_S: Final = 0.5
 _DETAIL: Final = 200
 _REFUSING_STATUS: Final = frozenset({400, 403, 422, 451})
 _REFUSING_WORDS: Final = ("content", "moderation", "safety", "policy", "nsfw")
@@ -119,9 +120,17 @@ class HttpAdapter(Adapter):
                 if status != httpx.codes.TOO_MANY_REQUESTS and status < 500:
                     raise GenerationError(complaint, retriable=False)
                 pause = min(retry_after or pause, _LONGEST_S)
-            if attempt < _TRIES and not stop():
-                self._pause(pause)
+            if attempt < _TRIES:
+                self._wait(pause, stop)
         raise GenerationError(f"{complaint}, {_TRIES} times")
+
+    def _wait(self, seconds: float, stop: Callable[[], bool]) -> None:
+        """Pause, in steps short enough to see that the worker stops."""
+        while seconds > 0:
+            if stop():
+                raise Interrupted("the worker stops")
+            self._pause(min(seconds, _LOOK_S))
+            seconds -= _LOOK_S
 
     def _post(self, body: dict[str, Any]) -> tuple[int, str, bytes, float | None]:
         assert self._client is not None, "load() comes first"

@@ -6,7 +6,7 @@ import importlib
 from typing import Final
 
 from generation.adapters.base import Adapter, Surroundings
-from generation.errors import ModelUnavailable
+from generation.errors import ModelUnavailable, describe_error
 from pipeline.contracts.generation import GenerationSettings
 
 ADAPTERS: Final[dict[str, tuple[str, str]]] = {
@@ -38,5 +38,7 @@ def make_adapter(generator: str | None, settings: GenerationSettings, surroundin
         raise ModelUnavailable(
             f"{scheme}: models need the package {error.name}: pip install 'kwise-arena[generation]'"
         ) from None
+    except ImportError as error:  # installed, and broken
+        raise ModelUnavailable(f"{scheme}: models cannot be made here: {describe_error(error)}") from error
     # The scheme of an http URL is part of the address.
     return adapter(generator if source.startswith("//") else source, settings, surroundings)

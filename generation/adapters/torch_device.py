@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import torch
 
-from generation.errors import OutOfMemory, WorkerSettingsError
+from generation.errors import ModelUnavailable, OutOfMemory
 
 _DTYPES: Final = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 _GPU_SHARE: Final = 0.9
@@ -23,7 +23,7 @@ def find_device(name: str) -> torch.device:
 
     Raises
     ------
-    WorkerSettingsError
+    ModelUnavailable
         This machine has no such device.
     """
     if name == "auto":
@@ -31,9 +31,9 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise WorkerSettingsError(f"--device {name}: {str(error).splitlines()[0]}") from None
+        raise ModelUnavailable(f"--device {name}: {str(error).splitlines()[0]}") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise WorkerSettingsError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
+        raise ModelUnavailable(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
     return torch.device("cuda:0") if name == "cuda" else device
 
 

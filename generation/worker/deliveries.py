@@ -96,7 +96,15 @@ class Deliveries:
         except Exception as error:  # a checker's, or an encoder's: the artifact was not judged, so it is not shown
             self._report(job, "failed", GenerationError(describe_error(error)))
             return
-        if self._tell(job, lambda: self._api.deliver(job, data, MEDIA_TYPE, hash_recipe(job))):
+        try:
+            self._api.deliver(job, data, MEDIA_TYPE, hash_recipe(job))
+        except GatewayError as error:
+            if error.retriable or isinstance(error, StaleLease):
+                self._lose(job, error)
+            else:  # such as one that is too large: the next try would be refused too
+                self._report(job, "failed", GenerationError(str(error), retriable=False))
+        else:
+            self._held.drop(job)
             self._stats.add(job.model, made=1, made_bytes=len(data))
 
     def _report(self, job: WorkJob, outcome: Literal["refused", "failed"], error: GenerationError) -> None:
@@ -112,13 +120,14 @@ class Deliveries:
         """Call the gateway; False if the job was no longer ours, or the gateway could not be told."""
         try:
             call()
-        except StaleLease:
-            self._stats.add(job.model, lost=1)
-            return False
         except GatewayError as error:
-            self._stats.add(job.model, lost=1)
-            self._announce(f"job of {job.model} not delivered, its lease will run out: {error}")
+            self._lose(job, error)
             return False
-        finally:
-            self._held.drop(job)
+        self._held.drop(job)
         return True
+
+    def _lose(self, job: WorkJob, error: GatewayError) -> None:
+        self._held.drop(job)
+        self._stats.add(job.model, lost=1)
+        if not isinstance(error, StaleLease):
+            self._announce(f"a job of {job.model} could not be ended, its lease will run out: {error}")

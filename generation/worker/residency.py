@@ -44,7 +44,9 @@ class Residency:
     make
         Makes an adapter that is not loaded.
     limit_bytes
-        Bytes that models may take together; None: what adapters say that the device has.
+        Bytes that models may take together; None: what adapters say that the device has, times `share`.
+    share
+        This worker's part of the device.
     on_load
         Told the model, and how long it took in seconds.
     on_release
@@ -60,9 +62,11 @@ class Residency:
         on_load: Callable[[str, float], None],
         on_release: Callable[[str], None],
         timer: Callable[[], float],
+        share: float = 1.0,
     ) -> None:
         self._make = make
         self._limit = limit_bytes
+        self._share = share
         self._on_load = on_load
         self._on_release = on_release
         self._timer = timer
@@ -120,9 +124,11 @@ class Residency:
         return bool(others)
 
     def _make_room(self, adapter: Adapter, wanted: int) -> None:
-        limit = self._limit if self._limit is not None else adapter.capacity_bytes
+        limit = self._limit
         if limit is None:
-            return
+            if adapter.capacity_bytes is None:
+                return
+            limit = int(adapter.capacity_bytes * self._share)
         while self._loaded and self.bytes + wanted > limit:
             oldest = next(iter(self._loaded))
             if self._loaded[oldest].adapter is adapter:

@@ -22,7 +22,9 @@ class WorkerSettings:
     max_jobs
         Most jobs of a lease.
     memory_bytes
-        Bytes that resident models may take on the device; None: what the device has.
+        Bytes that loaded models may take on the device; None: what the device has, times `memory_share`.
+    memory_share
+        The worker's share of a device that it does not have alone.
     deliveries
         Artifacts encoded and sent at once, beside the making.
     until_idle
@@ -34,5 +36,6 @@ class WorkerSettings:
     arenas: tuple[str, ...] | None = None
     max_jobs: int = 8
     memory_bytes: int | None = None
+    memory_share: float = 1.0
     deliveries: int = 2
     until_idle: bool = False

@@ -8,7 +8,7 @@ its lease runs out, and what it still sends is refused by the fencing number.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from typing import Final
@@ -25,7 +25,7 @@ from generation.errors import (
 )
 from generation.prompts import check_prompt
 from generation.safety import Checker
-from generation.worker.batches import make_batch
+from generation.worker.batches import Outcome, make_batch
 from generation.worker.breaker import Breakers
 from generation.worker.deliveries import Deliveries
 from generation.worker.held_jobs import HeldJobs
@@ -87,6 +87,7 @@ class Worker:
             self._note_load,
             lambda model: announce(f"released {model}"),
             timer,
+            settings.memory_share,
         )
         self._held = HeldJobs(api, settings.name, announce)
         self._deliveries = Deliveries(api, self._held, stats, settings.deliveries, checker, announce)
@@ -173,12 +174,10 @@ class Worker:
         """Make the artifacts of jobs of one loaded model."""
         asked = [(job, request) for job in jobs if (request := self._read_request(job)) is not None]
         left = [job for job, _ in asked]
-        if not asked:
-            return
-        started = self._timer()
+        model = jobs[0].model
         try:
-            requests = [request for _, request in asked]
-            for place, outcome in make_batch(requests, resident, self._residency, stop.is_set, on_last):
+            made = make_batch([each for _, each in asked], resident, self._residency, stop.is_set, on_last)
+            for place, outcome in self._timed(made, model):
                 job, request = asked[place]
                 left.remove(job)
                 if isinstance(outcome, Refused):
@@ -193,8 +192,18 @@ class Worker:
             self._give_back(left)
         except GenerationError as error:
             self._give_up(left, error)
-        finally:
-            self._stats.add(asked[0][0].model, making_s=self._timer() - started)
+
+    def _timed(self, outcomes: Iterator[tuple[int, Outcome]], model: str) -> Iterator[tuple[int, Outcome]]:
+        """Yield `outcomes`; the time that making them takes, and not what is done with them, is counted."""
+        while True:
+            started = self._timer()
+            try:
+                outcome = next(outcomes, None)
+            finally:
+                self._stats.add(model, making_s=self._timer() - started)
+            if outcome is None:
+                return
+            yield outcome
 
     def _read_request(self, job: WorkJob) -> Request | None:
         if job.prompt.text is None:

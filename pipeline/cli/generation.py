@@ -55,7 +55,7 @@ def command() -> None:
     "--memory",
     type=click.FloatRange(min=0, min_open=True),
     metavar="GIB",
-    help="Memory of the device that loaded models may take. Default: 0.9 of a GPU, half of the main memory.",
+    help="Memory that the models of one worker may take. Default: 0.9 of a GPU, half of the main memory, shared.",
 )
 @click.option(
     "--state",
@@ -120,6 +120,7 @@ def work(
                     arenas=_split(arenas),
                     max_jobs=max_jobs,
                     memory_bytes=None if memory is None else int(memory * _GIB),
+                    memory_share=1 / places.count(device),
                     until_idle=until_idle,
                 ),
                 Surroundings(device=device, allow_commands=allow_commands, state=state),

@@ -46,7 +46,7 @@ EXTRAS: Final[dict[str, str]] = {
     "zstandard": "kafka",
     "streamlit": "dashboard",
     "prometheus_client": "metrics",
-    "PIL": "generation",
+    "PIL": "worker",
     "torch": "generation",
     "diffusers": "generation",
     "transformers": "generation",

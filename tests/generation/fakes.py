@@ -130,6 +130,7 @@ class FakeGateway:
     down: int = 0
     """So many requests are answered 503."""
     lease_seconds: float = 60.0
+    most_bytes: int = 1 << 20
     lock: threading.Lock = field(default_factory=threading.Lock)
     fence: int = 0
 
@@ -179,6 +180,8 @@ class FakeGateway:
         fence = int(request.url.params["fence"]) if verb == "artifact" else body["fence"]
         if job is None or job.fence != fence or job_id in self.lost:
             return self._error(409, "stale fence")
+        if len(request.content) > self.most_bytes:
+            return self._error(413, "too large")
         del self.leased[job_id]
         if verb == "artifact":
             self.artifacts[job_id] = request.content

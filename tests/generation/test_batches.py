@@ -22,7 +22,7 @@ class Loads:
         self.released: list[str] = []
 
 
-def make_residency(loads: Loads | None = None, limit: int | None = None) -> Residency:
+def make_residency(loads: Loads | None = None, limit: int | None = None, share: float = 1.0) -> Residency:
     loads = loads or Loads()
     return Residency(
         lambda identity: make_adapter(identity.generator, identity.settings, Surroundings()),
@@ -30,6 +30,7 @@ def make_residency(loads: Loads | None = None, limit: int | None = None) -> Resi
         lambda model, _seconds: loads.loaded.append(model),
         loads.released.append,
         lambda: 0.0,
+        share,
     )
 
 
@@ -135,6 +136,13 @@ def test_a_model_larger_than_it_seemed_makes_room_afterwards(device: FakeDevice)
     assert (residency.models, loads.released) == (("b",), ["a"])
     residency.use(make_job(1, "a", "fake:size=40"))  # measured by now: room is made before
     assert max(device.used.values()) == 40
+
+
+def test_workers_on_one_device_take_a_share_each(device: FakeDevice) -> None:
+    residency = make_residency(share=0.5)
+    residency.use(make_job(1, "a", "fake:size=30,estimates"))
+    residency.use(make_job(1, "b", "fake:size=25,estimates"))
+    assert residency.models == ("b",)
 
 
 def test_a_full_device_is_emptied_for_a_model_that_says_nothing_of_its_size(device: FakeDevice) -> None:

@@ -14,7 +14,7 @@ from generation.adapters.base import Request, Surroundings
 from generation.adapters.diffusers_pipeline import DiffusersAdapter
 from generation.adapters.registry import make_adapter
 from generation.adapters.torch_device import choose_dtype, explain_memory, find_device
-from generation.errors import GenerationError, Interrupted, OutOfMemory, Refused, WorkerSettingsError
+from generation.errors import GenerationError, Interrupted, ModelUnavailable, OutOfMemory, Refused
 from generation.frames import Frames, decode_frames, encode_frames
 from pipeline.contracts.generation import ArtifactFormat, GenerationSettings
 from tests.generation.tiny_pipelines import FAMILIES, family_settings
@@ -128,8 +128,8 @@ def test_half_precision_that_overflows_is_an_error_and_no_black_square(
 def test_errors_of_loading_say_what_is_wrong(folders: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(GenerationError, match="cannot be loaded"):
         load(tmp_path, GenerationSettings())
-    with pytest.raises(GenerationError, match="StableDiffusionPipeline takes no colour, taste") as caught:
-        load(folders["stable-diffusion"], GenerationSettings(extra={"colour": 1, "taste": 2, "eta": 0.5}))
+    with pytest.raises(GenerationError, match="StableDiffusionPipeline takes no colour, num_frames, taste") as caught:
+        load(folders["stable-diffusion"], GenerationSettings(frames=8, extra={"colour": 1, "taste": 2, "eta": 0.5}))
     assert not caught.value.retriable
 
 
@@ -144,7 +144,7 @@ def test_devices_and_types() -> None:
     cpu = torch.device("cpu")
     assert find_device("cpu") == cpu
     for name in ("gpu9", "cuda:99"):
-        with pytest.raises(WorkerSettingsError, match=f"--device {name}"):
+        with pytest.raises(ModelUnavailable, match=f"--device {name}"):
             find_device(name)
     assert choose_dtype(None, cpu) == torch.float32
     assert choose_dtype(None, torch.device("cuda:0")) == torch.bfloat16
@@ -171,3 +171,35 @@ def test_a_batch_larger_than_memory_is_told_apart(adapter: DiffusersAdapter, mon
     with pytest.raises(OutOfMemory, match="3 at once"):
         adapter.generate(REQUESTS, lambda: False)
     assert not adapter.offload()  # on the CPU there is nowhere to go
+
+
+class PipelineOnGpu:
+    """Takes note of where its weights were asked to be."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.components: dict[str, Any] = {}
+
+    def to(self, device: Any) -> None:
+        self.calls.append(f"to {device}")
+
+    def remove_all_hooks(self) -> None:
+        self.calls.append("remove hooks")
+
+    def enable_model_cpu_offload(self, device: Any) -> None:
+        self.calls.append(f"by parts {device}")
+
+    def enable_sequential_cpu_offload(self, device: Any) -> None:
+        self.calls.append(f"by layers {device}")
+
+
+def test_weights_leave_a_gpu_by_parts_then_by_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("generation.adapters.diffusers_pipeline.free_cache", lambda _device: None)
+    adapter = DiffusersAdapter("x", GenerationSettings(), Surroundings(device="cpu"))
+    adapter._device = torch.device("cuda:1")
+    pipeline = adapter._pipeline = PipelineOnGpu()
+    assert adapter.offload()
+    assert pipeline.calls == ["remove hooks", "to cpu", "by parts cuda:1"]
+    assert adapter.offload()
+    assert pipeline.calls[3:] == ["remove hooks", "to cpu", "by layers cuda:1"]
+    assert not adapter.offload()

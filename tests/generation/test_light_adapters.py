@@ -239,7 +239,7 @@ def test_an_api_that_is_busy_is_asked_again_and_then_not() -> None:
     busy = httpx.Response(429, headers={"retry-after": "7"})
     api = Api(busy, httpx.ConnectError("no"), httpx.Response(500), answer_png())
     assert isinstance(generate(api.adapter()), Frames)
-    assert api.pauses == [7.0, 2.0, 4.0]
+    assert sum(api.pauses) == 7.0 + 2.0 + 4.0
     api = Api(httpx.Response(503, json={"error": {"message": "overloaded"}}))
     with pytest.raises(GenerationError, match="answered 503: overloaded, 4 times") as caught:
         generate(api.adapter())
@@ -279,6 +279,15 @@ def test_addresses_are_checked(source: str) -> None:
 def test_generators_that_are_addresses_are_understood() -> None:
     for generator in (f"http:{URL}", URL):
         assert make_adapter(generator, GenerationSettings(), Surroundings(environment={})).source == URL
+
+
+def test_a_stop_ends_the_pause_of_a_busy_api() -> None:
+    api = Api(httpx.Response(429, headers={"retry-after": "30"}))
+    adapter = api.adapter()
+    adapter.load()
+    with pytest.raises(Interrupted):
+        adapter.generate([REQUEST], lambda: len(api.pauses) == 3)
+    assert (len(api.requests), sum(api.pauses)) == (1, 1.5)
 
 
 def test_a_stop_comes_between_calls() -> None:

@@ -217,6 +217,37 @@ def test_an_artifact_that_comes_too_late_is_counted_and_forgotten(device: FakeDe
     assert (stats.made, stats.lost) == (1, 1)
 
 
+def test_an_artifact_that_the_gateway_does_not_take_fails_for_good(device: FakeDevice) -> None:
+    gateway = FakeGateway([make_job(1)], most_bytes=200)
+    run = work_until_idle(gateway)
+    (outcome,) = gateway.outcomes.values()
+    assert (outcome["outcome"], outcome["retriable"]) == ("failed", False)
+    assert "too large" in outcome["reason"]
+    assert run.book.read().models["model-01"].failed == 1
+
+
+def test_a_job_whose_end_cannot_be_told_is_left_to_its_lease(device: FakeDevice) -> None:
+    gateway = FakeGateway([make_job(1, generator="fake:slow")])
+    with working(gateway) as run:
+        wait_until(lambda: device.calls)
+        gateway.down = 10_000
+    assert run.failure is None
+    assert len(gateway.leased) == 1
+    assert run.book.read().models["model-01"].lost == 1
+    assert any("its lease will run out" in line for line in run.said)
+
+
+def test_prompts_may_hold_emoji_and_any_script(device: FakeDevice) -> None:
+    texts = (
+        "a family \N{MAN}\u200d\N{WOMAN}\u200d\N{GIRL} at the sea",
+        "\u05d1\u05d9\u05ea \u200f\u05d0\u05d3\u05d5\u05dd",
+        "\u8d64\u3044\u5186",
+    )
+    gateway = FakeGateway([make_job(n, prompt=WorkPrompt(id="p", text=text)) for n, text in enumerate(texts)])
+    work_until_idle(gateway)
+    assert len(gateway.artifacts) == 3
+
+
 def test_a_gateway_that_goes_away_is_waited_for(device: FakeDevice) -> None:
     gateway = FakeGateway([make_job(1)], down=2)
     with working(gateway) as run:
