@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -152,6 +153,18 @@ def test_a_broken_model_cancels_its_matchups_and_no_others(tmp_path: Path) -> No
             wait_until(lambda: server.ready() == len(fine), LIMIT_S)
             wait_until(lambda: server.dispatcher.counts(now_ms()).arenas[ARENA].cancelled > 0, LIMIT_S)
         check_showings(server, server.show_all(), fine)
+
+
+def test_metrics_are_served(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, worker(server, "--metrics-port", "0") as process:
+        server.propose(make_matchups(3))
+        assert process.stderr is not None
+        url = next(line.split()[-1] for line in process.stderr if line.startswith("metrics at "))
+        wait_until(lambda: server.ready() == 3, LIMIT_S)
+        made = re.compile(r'^kwise_generation_jobs_total\{model="\w+",outcome="made",worker="0"\} (\d+)', re.MULTILINE)
+        with httpx.Client(trust_env=False) as client:
+            wait_until(lambda: sum(float(each) for each in made.findall(client.get(url).text)) == 12, LIMIT_S)
+            assert "process_resident_memory_bytes" in client.get(url).text
 
 
 def test_a_wrong_key_is_one_clear_line(tmp_path: Path) -> None:
