@@ -38,6 +38,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.model = SimpleQueue(SETTINGS)
         self.loans: list[tuple[JobKey, str, int]] = []
         self.last_fence = 0
+        self.openings = 1
 
     def teardown(self) -> None:
         if hasattr(self, "dispatcher"):
@@ -49,17 +50,17 @@ class DispatcherMachine(RuleBasedStateMachine):
         return self.clock.now
 
     @rule(
-        number=st.integers(1, 12),
+        numbers=st.lists(st.integers(1, 30), min_size=1, max_size=6),
         models=MODEL_SETS,
         text=st.sampled_from(["a", "b", "c"]),
         life=st.sampled_from([121, 200, 900, 3_600]),
         priority=st.sampled_from([0, 0, 0, 5]),
     )
-    def take(self, number: int, models: tuple[str, ...], text: str, life: int, priority: int) -> None:
+    def take(self, numbers: list[int], models: tuple[str, ...], text: str, life: int, priority: int) -> None:
         expires = self.now + life * SECOND
-        matchup = make_matchup(number, models=models, text=text, expires=expires, priority=priority)
-        taken = self.dispatcher.take_proposals([matchup], {})
-        assert taken == self.model.take(matchup, self.now)
+        for number in numbers:
+            matchup = make_matchup(number, models=models, text=text, expires=expires, priority=priority)
+            assert self.dispatcher.take_proposals([matchup], {}) == self.model.take(matchup, self.now)
 
     @rule(
         max_jobs=st.integers(1, 3),
@@ -67,6 +68,21 @@ class DispatcherMachine(RuleBasedStateMachine):
         exclude=st.sampled_from([(), (), ("alpha",)]),
     )
     def lease(self, max_jobs: int, resident: set[str], exclude: tuple[str, ...]) -> None:
+        self.loans += self.borrow(max_jobs, resident, exclude)
+
+    @rule(batches=st.integers(1, 8), refuses=st.sampled_from(["", "", "beta"]))
+    def work(self, batches: int, refuses: str) -> None:
+        """A worker makes what there is, without any trouble."""
+        for _ in range(batches):
+            for key, job_id, fence in self.borrow(8, set(), ()):
+                if key[0] == refuses:
+                    self.dispatcher.refuse_job(job_id, fence, "no", self.now)
+                    self.model.end(key, JobState.REFUSED)
+                else:
+                    self.dispatcher.finish_job(job_id, fence, self.artifact, self.now)
+                    self.model.end(key, JobState.DONE)
+
+    def borrow(self, max_jobs: int, resident: set[str], exclude: tuple[str, ...]) -> list[tuple[JobKey, str, int]]:
         self.dispatcher.lease_jobs("serves all", max_jobs=0, now=self.now)
         self.model.lapse(self.now)
         must = {key for key in self.model.must_lease(self.now) if key[0] not in exclude}
@@ -74,6 +90,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         assert len(jobs) <= max_jobs
         assert jobs or not must
         assert len({job.model for job in jobs}) <= 1
+        loans = []
         for job in jobs:
             assert job.model not in exclude
             assert job.fence > self.last_fence
@@ -81,7 +98,8 @@ class DispatcherMachine(RuleBasedStateMachine):
             key = (job.model, job.prompt.text)
             self.model.lease(key, job.fence, self.now)
             assert job.attempt == self.model.jobs[key].attempts
-            self.loans.append((key, job.job_id, job.fence))
+            loans.append((key, job.job_id, job.fence))
+        return loans
 
     @precondition(lambda self: self.loans)
     @rule(data=st.data(), refused=st.booleans())
@@ -145,9 +163,11 @@ class DispatcherMachine(RuleBasedStateMachine):
         assert not all(refused)
         shown.state, shown.shown = MatchupState.SHOWN, True
 
-    @rule(number=st.integers(1, 12), vote=st.sampled_from(["x", "y"]), claim=st.booleans())
-    def vote(self, number: int, vote: str, claim: bool) -> None:
-        matchup_id = make_matchup(number).matchup_id
+    @precondition(lambda self: self.model.matchups)
+    @rule(data=st.data(), vote=st.sampled_from(["x", "x", "y"]), claim=st.booleans())
+    def vote(self, data: st.DataObject, vote: str, claim: bool) -> None:
+        shown = [each for each, matchup in self.model.matchups.items() if matchup.shown]
+        matchup_id = data.draw(st.sampled_from(shown or sorted(self.model.matchups)))
         known = self.model.matchups.get(matchup_id)
         act = self.dispatcher.claim_vote if claim else self.dispatcher.note_voted
         try:
@@ -184,7 +204,8 @@ class DispatcherMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.dispatcher.close()
-        self.dispatcher = open_dispatcher(self.folder, self.clock, SETTINGS, seed=self.last_fence + 10)
+        self.openings += 1
+        self.dispatcher = open_dispatcher(self.folder, self.clock, SETTINGS, seed=self.openings)
 
     @invariant()
     def queue_is_as_the_model_says(self) -> None:
@@ -209,7 +230,7 @@ class DispatcherMachine(RuleBasedStateMachine):
 
 
 TestDispatcher = DispatcherMachine.TestCase
-TestDispatcher.settings = profile(max_examples=60, stateful_step_count=40)
+TestDispatcher.settings = profile(max_examples=60, stateful_step_count=50)
 
 
 @pytest.mark.slow
