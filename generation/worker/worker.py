@@ -172,7 +172,9 @@ class Worker:
         self, jobs: Sequence[WorkJob], resident: Resident, stop: threading.Event, on_last: Callable[[], None]
     ) -> None:
         """Make the artifacts of jobs of one loaded model."""
-        asked = [(job, request) for job in jobs if (request := self._read_request(job)) is not None]
+        ours = [job for job in jobs if self._held.holds(job)]
+        self._stats.add(jobs[0].model, lost=len(jobs) - len(ours))
+        asked = [(job, request) for job in ours if (request := self._read_request(job)) is not None]
         left = [job for job, _ in asked]
         model = jobs[0].model
         try:

@@ -36,6 +36,8 @@ class FakeDevice:
     calls: list[tuple[str, int]] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
     used: dict[int, int] = field(default_factory=dict)
+    hurry: threading.Event = field(default_factory=threading.Event)
+    """Ends the waiting of slow models."""
 
 
 class FakeAdapter(Adapter):
@@ -43,7 +45,8 @@ class FakeAdapter(Adapter):
 
     ``size=N`` takes N bytes of `DEVICE`; ``each=N`` takes N more for each picture of a batch; ``offload`` can work with
     a tenth of its bytes; ``broken`` fails always; ``poison`` fails prompts with "bad" in them; ``refuse`` refuses
-    those; ``unavailable`` cannot be loaded here; ``unloadable`` fails to load; ``slow`` waits until it is stopped.
+    those; ``unavailable`` cannot be loaded here; ``unloadable`` fails to load; ``slow`` waits until it is stopped or
+    told to hurry.
     """
 
     device = FakeDevice()
@@ -74,10 +77,9 @@ class FakeAdapter(Adapter):
         self.device.calls.append((self.source, len(requests)))
         self._take(self.memory_bytes + self.each * len(requests))
         self._take(self.memory_bytes)
-        while "slow" in self.words:
+        while "slow" in self.words and not self.device.hurry.wait(0.01):
             if stop():
                 raise Interrupted("stopped")
-            threading.Event().wait(0.01)
         if "broken" in self.words:
             raise RuntimeError("always broken")
         if "poison" in self.words and any("bad" in request.text for request in requests):

@@ -209,6 +209,19 @@ def test_heartbeats_keep_what_is_held_and_drop_what_is_lost(device: FakeDevice) 
     assert len(gateway.waiting) == 3
 
 
+def test_what_is_lost_while_it_waits_for_its_turn_is_not_made(device: FakeDevice) -> None:
+    slow, late = make_job(1, "a", "fake:slow"), make_job(2, "b")
+    gateway = FakeGateway([slow, late], lease_seconds=0.08)
+    with working(gateway) as run:
+        wait_until(lambda: any(late.job_id in held for held in gateway.beats))
+        gateway.lost.add(late.job_id)
+        wait_until(lambda: late.job_id not in gateway.beats[-1])
+        device.hurry.set()
+        wait_until(lambda: "b" in run.book.read().models)
+    assert run.book.read().models["b"].lost == 1
+    assert [source for source, _ in device.calls] == ["slow"]
+
+
 def test_an_artifact_that_comes_too_late_is_counted_and_forgotten(device: FakeDevice) -> None:
     gateway = FakeGateway([make_job(1), make_job(2)])
     gateway.lost.add(make_job(1).job_id)
