@@ -29,7 +29,7 @@ from generation.demo.models import DEMO_MODELS, demo_format, draw_picture, list_
 from generation.errors import Refused
 from generation.frames import Frames, encode_frames
 from generation.worker.residency import Identity, Residency
-from pipeline.contracts.generation import GenerationSettings, WorkJob
+from pipeline.contracts.generation import WorkJob, WorkPrompt
 from pipeline.contracts.matchup import Matchup
 from producers.artifacts.media import TEXT
 from producers.artifacts.store import open_artifacts
@@ -66,7 +66,7 @@ def measure_drawing(count: int) -> dict[str, float]:
 
 
 def measure_workers(folder: Path, matchups: list[Matchup]) -> dict[str, float]:
-    """Return matchups and artifacts a second, from the first delivery to the last."""
+    """Return matchups and artifacts a second, by wall clock and by processor time."""
     with serving(folder, demo_format()) as server:
         server.propose(matchups)
         command = [sys.executable, "-m", "pipeline.cli.main", "generation", "work", "--gateway", server.url]
@@ -74,14 +74,25 @@ def measure_workers(folder: Path, matchups: list[Matchup]) -> dict[str, float]:
         with subprocess.Popen([*command, "--parallel", "2"], env=environment, stderr=subprocess.DEVNULL) as worker:
             try:
                 _wait_for(lambda: server.delivered > 0)
-                started, before = time.perf_counter(), server.delivered
+                started, before, cpu = time.perf_counter(), server.delivered, _processor_time(worker.pid)
                 _wait_for(lambda: server.ready() == len(matchups))
                 seconds, artifacts = time.perf_counter() - started, server.delivered - before
+                cpu = _processor_time(worker.pid) - cpu
             finally:
                 worker.send_signal(signal.SIGTERM)
     per_second = artifacts / seconds
     k = len(matchups[0].models)
-    return {"demo_artifacts_per_s": round(per_second, 1), "demo_matchups_per_s": round(per_second / k, 1)}
+    return {
+        "demo_artifacts_per_s": round(per_second, 1),
+        "demo_artifacts_per_cpu_s": round(artifacts / cpu, 1),
+        "demo_matchups_per_s": round(per_second / k, 1),
+    }
+
+
+def _processor_time(pid: int) -> float:
+    """Return seconds of processor time of this process and of process `pid`."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _wait_for(condition: Callable[[], bool], limit_s: float = 600.0) -> None:
@@ -152,8 +163,9 @@ def count_swaps_first_come(matchups: list[Matchup]) -> int:
     residency = _new_residency(loads)
     for matchup in matchups:
         for model in matchup.models:
-            residency.use(WorkJob(job_id="j", fence=1, arena="demo", model=model, generator=f"demo:{model}",
-                                  generation=GenerationSettings()))  # fmt: skip
+            prompt = WorkPrompt(id="p", text="")
+            generator = f"demo:{model}"
+            residency.use(WorkJob(job_id="j", fence=1, arena=ARENA, model=model, generator=generator, prompt=prompt))
     return len(loads)
 
 
