@@ -1,8 +1,9 @@
 """Which jobs a worker gets: those of matchups in demand, of one model, so that weights are swapped rarely.
 
 Matchups are looked at in this order: custom prompts, then those already begun, then by priority, then those that expire
-first. Custom and begun ones are in the making whatever the demand; of the others as many are begun as the demand
-misses. A matchup that cannot go on for now (a job in its pause after a failure, a model that no worker serves) is
+last. (What is shown goes by the first expiry; but a matchup that is begun late in its life has little time to find a
+voter, and would be wasted in quiet hours.) Custom and begun ones are in the making whatever the demand; of the others
+as many are begun as the demand misses. A matchup that cannot go on for now (a job in its pause after a failure, a model that no worker serves) is
 passed over and does not count as being made, so that one broken model does not bring the arena to a halt.
 """
 
@@ -23,16 +24,17 @@ _MOST_LOOKED_AT: Final = 5_000  # proposed matchups of an arena; the job propose
 
 _ARENAS = """
     WITH RECURSIVE next(arena) AS (
-        SELECT min(arena) FROM matchups WHERE state = 0
-        UNION ALL SELECT (SELECT min(arena) FROM matchups WHERE state = 0 AND arena > next.arena) FROM next
+        SELECT min(arena) FROM matchups INDEXED BY proposed WHERE state = 0
+        UNION ALL SELECT (SELECT min(arena) FROM matchups INDEXED BY proposed WHERE state = 0 AND arena > next.arena) FROM next
         WHERE next.arena IS NOT NULL
     ) SELECT arena FROM next WHERE arena IS NOT NULL
 """
-_COUNT_READY = "SELECT count(*) FROM matchups WHERE state = 1 AND custom = 0 AND arena = ? AND expires > ?"
-_COUNT_PROPOSED = "SELECT count(*) FROM matchups WHERE state = 0 AND custom = 0 AND arena = ? AND expires > ?"
+_COUNT_READY = "SELECT count(*) FROM matchups INDEXED BY ready WHERE state = 1 AND custom = 0 AND arena = ? AND expires > ?"
+_COUNT_PROPOSED = "SELECT count(*) FROM matchups INDEXED BY proposed WHERE state = 0 AND custom = 0 AND arena = ? AND expires > ?"
 _PROPOSED = """
-    SELECT number, custom, begun_at, expires FROM matchups WHERE state = 0 AND arena = ? AND expires > ?
-    ORDER BY custom DESC, (begun_at IS NULL), priority DESC, expires, number LIMIT ?
+    SELECT number, custom, begun_at, expires FROM matchups INDEXED BY proposed
+    WHERE state = 0 AND arena = ? AND expires > ?
+    ORDER BY custom DESC, (begun_at IS NULL), priority DESC, expires DESC, number LIMIT ?
 """
 _UNFINISHED = """
     SELECT j.number, j.model, j.state, j.not_before FROM slots s JOIN jobs j ON j.number = s.job
