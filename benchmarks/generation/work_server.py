@@ -58,9 +58,18 @@ def make_matchups(count: int, k: int = 4, models: int = len(DEMO_MODELS)) -> lis
 class WorkServer:
     """The queue, and what can be seen of it while workers work on it."""
 
-    def __init__(self, folder: Path, form: ArtifactFormat, lease_s: float, generators: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, form: ArtifactFormat, lease_s: float, attempts: int, generators: dict[str, str]
+    ) -> None:
         self.artifacts: ArtifactStore = open_artifacts(folder / "artifacts", clock=now_ms)
-        settings = DispatcherSettings(durable=False, ready_min=500, lease_s=lease_s, backoff_s=0.05, min_vote_s=1)
+        settings = DispatcherSettings(
+            durable=False,
+            ready_min=500,
+            lease_s=lease_s,
+            max_attempts=attempts,
+            backoff_s=0.05,
+            min_vote_s=1,
+        )
         self.dispatcher = Dispatcher(
             folder / "queue.db",
             self.artifacts,
@@ -95,10 +104,14 @@ class WorkServer:
 
 @contextmanager
 def serving(
-    folder: Path, form: ArtifactFormat, lease_s: float = 30.0, generators: dict[str, str] | None = None
+    folder: Path,
+    form: ArtifactFormat,
+    lease_s: float = 30.0,
+    attempts: int = 4,
+    generators: dict[str, str] | None = None,
 ) -> Iterator[WorkServer]:
     """Serve while the block runs. Models are demo models by their names, but for those in `generators`."""
-    server = WorkServer(folder, form, lease_s, generators or {})
+    server = WorkServer(folder, form, lease_s, attempts, generators or {})
 
     def authorize(request: Request) -> None:
         if request.headers.get("authorization") != f"Bearer {KEY}":

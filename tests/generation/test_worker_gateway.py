@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -31,10 +32,8 @@ LIMIT_S = 60.0
 FORM = ArtifactFormat(width=96, height=96)
 
 
-def serving(
-    folder: Path, lease_s: float = 30.0, generators: dict[str, str] | None = None
-) -> AbstractContextManager[WorkServer]:
-    return work_server.serving(folder, FORM, lease_s, generators)
+def serving(folder: Path, **settings: Any) -> AbstractContextManager[WorkServer]:
+    return work_server.serving(folder, FORM, **settings)
 
 
 def kill_after(server: WorkServer, process: subprocess.Popen[str], deliveries: int) -> None:
@@ -79,7 +78,7 @@ def test_a_worker_killed_at_any_moment_loses_nothing_and_shows_nothing_twice(tmp
     rng = random.Random(7)
     matchups = make_matchups(24)
     showings = []
-    with serving(tmp_path, lease_s=0.6) as server:
+    with serving(tmp_path, lease_s=0.6, attempts=100) as server:
         server.propose(matchups)
         for _ in range(4):
             with worker(server, "--max-jobs", "4") as process:
@@ -177,15 +176,16 @@ def test_a_wrong_key_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_worker_killed_very_often(tmp_path: Path) -> None:
     rng = random.Random(11)
     matchups = make_matchups(200)
     showings: list[Showing] = []
-    with serving(tmp_path, lease_s=0.6) as server:
+    with serving(tmp_path, lease_s=0.6, attempts=100) as server:
         server.propose(matchups)
         for _ in range(40):
             with worker(server, "--max-jobs", str(rng.randint(1, 8))) as process:
-                kill_after(server, process, rng.randint(0, 20))
+                kill_after(server, process, rng.randint(0, 10))
             showings += server.show_all()
         with worker(server):
             wait_until(lambda: len(showings) + server.ready() == len(matchups), LIMIT_S)
