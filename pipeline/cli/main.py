@@ -30,6 +30,7 @@ NOUNS: Final[dict[str, tuple[str, str]]] = {
     "voters": ("pipeline.cli.voters", "Take the votes of voters out of the boards, and back in."),
     "topics": ("pipeline.cli.topics", "Kafka's topics: make and check them, and say who may use them."),
     "generation": ("pipeline.cli.generation", "Workers that make the artifacts of matchups; the demo arena."),
+    "gateway": ("pipeline.cli.gateway", "Matchups out to voters and votes in, over HTTP."),
     "dashboard": ("pipeline.cli.dashboard", "Live boards in a browser, and a page to vote on."),
     "doctor": (
         "pipeline.cli.doctor",

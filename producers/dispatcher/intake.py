@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -22,6 +22,8 @@ _AT_ONCE: Final = 100  # matchups a transaction: voters wait for no longer one
 _POLL_S: Final = 0.5
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
+_KNOWN_PAUSE_S: Final = 0.1
+_KNOWN_LOOKS: Final = 50
 
 
 class Intake:
@@ -31,6 +33,7 @@ class Intake:
     ----------
     log : the event log
     dispatcher : keeps matchups and position in one transaction, so that a restart neither repeats nor loses any
+    is_known : whether the registry has the models of a matchup, or it needs none; `LogUnavailable`: nobody can say yet
 
     Raises
     ------
@@ -38,13 +41,16 @@ class Intake:
         The log cannot be used, or is not the one that the dispatcher has read.
     """
 
-    def __init__(self, log: EventLog, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, log: EventLog, dispatcher: Dispatcher, *, is_known: Callable[[Matchup], bool] = lambda _: True
+    ) -> None:
         self.problem: str | None = None
         """Why nothing comes in at present; None if all is well."""
         self.unusable = 0
         """Records of the topic that were no matchups."""
         self._log = log
         self._dispatcher = dispatcher
+        self._is_known = is_known
         self._ended = threading.Event()
         self._identified: set[TopicPartition] = set()
         self._check_identities()
@@ -89,9 +95,24 @@ class Intake:
                 self.unusable += 1
             else:
                 matchups.append(matchup)
+        known = self._await_known(matchups)
+        if self._ended.is_set():
+            return  # they are read again at the next start
+        self.unusable += len(matchups) - len(known)
         positions = {span.source: span.end for span in batch.spans}
-        self._dispatcher.take_proposals(matchups, positions, self._identify(positions))
+        self._dispatcher.take_proposals(known, positions, self._identify(positions))
         reader.note_committed(positions)
+
+    def _await_known(self, matchups: list[Matchup]) -> list[Matchup]:
+        """Return the matchups whose models are known.
+
+        Those of a new model may come before the registry that has it is published; what is still unknown after some
+        seconds was not proposed by the job.
+        """
+        for _ in range(_KNOWN_LOOKS):
+            if all(map(self._is_known, matchups)) or self._ended.wait(_KNOWN_PAUSE_S):
+                break
+        return [matchup for matchup in matchups if self._is_known(matchup)]
 
     def _identify(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
         """Return which ones those partitions are that were not asked for yet."""

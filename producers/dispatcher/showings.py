@@ -27,8 +27,8 @@ _NEXT = """
     ORDER BY priority DESC, expires, number LIMIT 1
 """
 _NEXT_CUSTOM = """
-    SELECT number FROM matchups INDEXED BY ready_custom WHERE state = 1 AND custom = 1 AND voter = ? AND arena = ? AND expires > ?
-    ORDER BY number LIMIT 1
+    SELECT number FROM matchups INDEXED BY ready_custom
+    WHERE state = 1 AND custom = 1 AND voter = ? AND arena = ? AND expires > ? ORDER BY number LIMIT 1
 """
 _SHOW = "UPDATE matchups SET state = 2, voter = ?, shown_at = ? WHERE number = ?"
 _GIVE_ADDRESS = "UPDATE slots SET address = ? WHERE matchup = ? AND slot = ?"

@@ -6,12 +6,13 @@ It speaks the work routes of the gateway, as the real workers do.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import httpx
 import msgspec
 
-from pipeline.contracts.generation import Lease, WorkJob
+from pipeline.contracts.generation import Lease, WorkJob, WorkPrompt
 from pipeline.contracts.work import HeartbeatAnswer
 from producers.dispatcher.plain_png import draw_png
 
@@ -29,9 +30,9 @@ class StandInWorker:
     ----------
     client : its base URL is the gateway's, and its headers hold the worker's key; see `open_client`
     worker : name of this worker
+    draw : makes the picture of a job, a PNG; None: `draw_plain`
     refuse : a prompt with this word in it is refused; None: nothing is
     wait_s : how long one request for work may wait at the gateway, 0 to 20
-    size : of the pictures, in pixels
     """
 
     def __init__(
@@ -39,16 +40,16 @@ class StandInWorker:
         client: httpx.Client,
         worker: str,
         *,
+        draw: Callable[[WorkJob], bytes] | None = None,
         refuse: str | None = None,
         wait_s: float = 5.0,
-        size: int = 128,
     ) -> None:
         self.made = 0
         self._client = client
         self._worker = worker
         self._refuse = refuse
         self._wait_s = wait_s
-        self._size = size
+        self._draw = draw or draw_plain
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set; while the gateway is away, try again with longer and longer pauses."""
@@ -79,13 +80,11 @@ class StandInWorker:
 
     def _make(self, job: WorkJob) -> None:
         path = f"/v1/work/jobs/{job.job_id}"
-        prompt = job.prompt
-        words = prompt.text or prompt.id
-        if self._refuse is not None and self._refuse in words:
+        if self._refuse is not None and self._refuse in describe_job(job):
             body = {"fence": job.fence, "outcome": "refused", "reason": "the stand-in refuses this word"}
             response = self._client.post(f"{path}/outcome", json=body)
         else:
-            picture = draw_png(f"{job.model}\n{words}\n{prompt.seed}", self._size)
+            picture = self._draw(job)
             headers = {"content-type": "image/png"}
             response = self._client.put(
                 f"{path}/artifact", params={"fence": job.fence}, content=picture, headers=headers
@@ -97,6 +96,17 @@ class StandInWorker:
     def _post(self, path: str, body: dict[str, Any], kind: type[T]) -> T:
         response = self._client.post(path, json=body).raise_for_status()
         return msgspec.json.decode(response.content, type=kind)
+
+
+def draw_plain(job: WorkJob) -> bytes:
+    """Return a picture that depends on model, prompt and seed alone."""
+    return draw_png(describe_job(job))
+
+
+def describe_job(job: WorkJob) -> str:
+    """Return model, prompt and seed as a text."""
+    prompt = job.prompt or WorkPrompt(id="")
+    return f"{job.model}\n{prompt.text or prompt.id}\n{prompt.seed}"
 
 
 def open_client(url: str, key: str) -> httpx.Client:

@@ -27,7 +27,10 @@ class Total(StrEnum):
 
 
 _ADD = "INSERT INTO totals VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
-_STATES = "SELECT arena, state, count(*), min(ready_at) FROM matchups INDEXED BY living WHERE state <= 2 GROUP BY arena, state"
+_STATES = """
+    SELECT arena, state, count(*), min(ready_at) FROM matchups INDEXED BY living WHERE state <= 2
+    GROUP BY arena, state
+"""
 _LEASED = """
     SELECT m.arena, count(DISTINCT m.number) FROM jobs j INDEXED BY leases CROSS JOIN slots s ON s.job = j.number
     CROSS JOIN matchups m ON m.number = s.matchup WHERE j.state = 1 AND m.state = 0 GROUP BY m.arena
@@ -35,8 +38,9 @@ _LEASED = """
 _JOBS_LEASED = "SELECT arena, count(*) FROM jobs INDEXED BY leases WHERE state = 1 GROUP BY arena"
 # Through the matchups: jobs that only ended ones needed do not wait for anybody.
 _JOBS_WAITING = """
-    SELECT j.arena, count(DISTINCT j.number) FROM matchups m INDEXED BY proposed CROSS JOIN slots s ON s.matchup = m.number
-    CROSS JOIN jobs j ON j.number = s.job WHERE m.state = 0 AND j.state = 0 GROUP BY j.arena
+    SELECT j.arena, count(DISTINCT j.number) FROM matchups m INDEXED BY proposed
+    CROSS JOIN slots s ON s.matchup = m.number CROSS JOIN jobs j ON j.number = s.job
+    WHERE m.state = 0 AND j.state = 0 GROUP BY j.arena
 """
 
 

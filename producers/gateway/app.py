@@ -15,10 +15,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from producers.dispatcher.errors import DispatcherError
+from producers.gateway.direct import Direct
 from producers.gateway.edge import Edge, on_dispatcher_error, on_failure, on_gateway_error, on_http_error, refuse
 from producers.gateway.errors import GatewayError
 from producers.gateway.openapi import SECURITY_SCHEMES, make_components
 from producers.gateway.routes import boards, operators, producers, voters
+from producers.gateway.routes.work import work_router
 from producers.gateway.service import Gateway
 
 _DESCRIPTION = "Matchups out, votes in. Errors are `{error: {code, message, retry}}`; times are ms since 1970 UTC."
@@ -43,11 +45,12 @@ def make_app(gateway: Gateway) -> ASGIApp:
     app.state.gateway = gateway
     for module in (voters, boards, producers, operators):
         app.include_router(module.router)
+    app.include_router(work_router(gateway.dispatcher, gateway.artifacts, gateway.callers.require_worker))
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]  # FastAPI's own way to change it
-    inner: ASGIApp = app
+    inner: ASGIApp = Direct(app)
     if gateway.settings.origins:
         inner = CORSMiddleware(
-            app,
+            inner,
             allow_origins=gateway.settings.origins,
             allow_methods=["GET", "POST"],
             allow_headers=["content-type"],

@@ -31,24 +31,23 @@ class GatewayServer:
         self._listener = listener
         self._stopping = threading.Event()
         self._started = threading.Event()
+        self.is_ended = threading.Event()
+        """Set when it serves no more, whatever the reason."""
         self._server: uvicorn.Server | None = None
         self._failure: BaseException | None = None
         host, port = listener.getsockname()[:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
-    @property
-    def is_running(self) -> bool:
-        """Whether it serves."""
-        return self._started.is_set() and not self._stopping.is_set() and self._failure is None
-
     def run(self, log: EventLog, store: Path, complain: Callable[[str], None], clock: Callable[[], int]) -> None:
         """Serve until `stop`; what ends it otherwise is kept for `wait_started` and `join`."""
         try:
-            asyncio.run(self._run(log, store, complain, clock))
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(self._run(log, store, complain, clock))
         except BaseException as error:
             self._failure = error
         finally:
             self._started.set()
+            self.is_ended.set()
 
     async def _run(self, log: EventLog, store: Path, complain: Callable[[str], None], clock: Callable[[], int]) -> None:
         async with open_gateway(
@@ -119,6 +118,15 @@ def serving(
         server.stop()
         thread.join(_JOIN_SECONDS + settings.shutdown_seconds)
     server.raise_failure()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the quicker loop, where there is one for this system."""
+    try:
+        import uvloop  # noqa: PLC0415 - not there on all systems
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 
 from pipeline.contracts.keyring_file import KeyringFile, write_keyring
-from pipeline.contracts.log import CONTROL, MATCHUPS, VOTES, EventLog
+from pipeline.contracts.log import CONTROL, MATCHUPS, VOTES, EventLog, LogUnavailable
+from pipeline.contracts.matchup import Matchup
 from pipeline.contracts.store import StoreError
 from pipeline.contracts.token import Keyring, TokenKey
 from pipeline.store.lock import StoreLock
@@ -21,17 +22,18 @@ from pipeline.store.reader import StoreReader
 from producers.artifacts.store import ArtifactStore, open_artifacts
 from producers.async_vote_writer import AsyncVoteWriter
 from producers.dispatcher.dispatcher import Dispatcher
+from producers.dispatcher.intake import Intake
 from producers.dispatcher.types import Maker
+from producers.gateway.artifacts import ArtifactDesk
 from producers.gateway.callers import Callers
 from producers.gateway.errors import SettingsError
-from producers.gateway.intake import Intake
 from producers.gateway.limits import Limit
 from producers.gateway.metrics import GatewayMetrics
 from producers.gateway.prompts import PromptDrawer
 from producers.gateway.published import PublishedWatch
 from producers.gateway.secret_file import open_secrets
 from producers.gateway.settings import GatewaySettings
-from producers.gateway.showings import ShowingDesk
+from producers.gateway.showings import RecentShowings, ShowingDesk
 from producers.gateway.threads import Threads
 from producers.gateway.upkeep import Upkeep
 from producers.gateway.voters import Voters
@@ -65,6 +67,7 @@ class Gateway:
     watch: PublishedWatch
     reader: StoreReader
     dispatcher: Dispatcher
+    pictures: ArtifactDesk
     artifacts: ArtifactStore
     keys: KeyringFile
     showings: ShowingDesk
@@ -126,7 +129,7 @@ async def open_gateway(
             folder / QUEUE_NAME, artifacts, settings.queue, clock, maker_of=lambda *named: _maker_of(watch, *named)
         )
         inner.callback(dispatcher.close)
-        intake = Intake(log, dispatcher)
+        intake = Intake(log, dispatcher, is_known=lambda matchup: _is_known(watch, matchup, clock()))
         inner.callback(intake.close)
         inner.callback(Upkeep(dispatcher, clock).close)
         matchups = log.writer(patience_s=_MATCHUPS_PATIENCE_S)
@@ -137,6 +140,7 @@ async def open_gateway(
         threads = Threads()
         stack.callback(threads.close)
         voters = Voters(secret.voter_secret)
+        shown = RecentShowings()
         drawer = PromptDrawer(reader, np.random.default_rng(), clock) if settings.custom_prompts else None
         yield Gateway(
             settings=settings,
@@ -145,12 +149,13 @@ async def open_gateway(
             watch=watch,
             reader=reader,
             dispatcher=dispatcher,
+            pictures=ArtifactDesk(dispatcher, artifacts, threads),
             artifacts=artifacts,
             keys=keys,
             showings=ShowingDesk(
-                dispatcher, keys, voters, watch, drawer, settings.max_prompt_chars, matchups, threads, clock
+                dispatcher, keys, voters, watch, drawer, settings.max_prompt_chars, matchups, shown, threads, clock
             ),
-            votes=VoteDesk(dispatcher, keys, voters, watch, writer, threads, clock),
+            votes=VoteDesk(dispatcher, keys, voters, watch, writer, shown, threads, clock),
             writer=writer,
             metrics=GatewayMetrics(dispatcher, clock),
             threads=threads,
@@ -186,9 +191,25 @@ def _open_keys(settings: GatewaySettings, complain: Callable[[str], None]) -> Ke
 
 
 def _maker_of(watch: PublishedWatch, arena_id: str, model_id: str) -> Maker:
-    arena = watch.now.arena(arena_id)
-    models = () if arena is None else arena.models
-    return next((Maker(generator=model.generator) for model in models if model.id == model_id), Maker())
+    """Return how a model makes artifacts, as its arena has it."""
+    registered = watch.now.arena(arena_id)
+    if registered is None:
+        return Maker()
+    shape = registered.arena.settings.artifact
+    model = next((each for each in registered.models if each.id == model_id), None)
+    if model is None:
+        return Maker(format=shape)
+    return Maker(generator=model.generator, generation=model.generation, format=shape)
+
+
+def _is_known(watch: PublishedWatch, matchup: Matchup, now: int) -> bool:
+    """Whether the registry has the models of a matchup, or it is too old to be shown."""
+    published = watch.now
+    if published.problem is not None:
+        raise LogUnavailable(f"the registry of models cannot be read: {published.problem}")
+    registered = published.arena(matchup.arena)
+    known = set() if registered is None else {model.id for model in registered.models}
+    return matchup.expires <= now or known.issuperset(matchup.models)
 
 
 def _make_limits(settings: GatewaySettings) -> Limits:

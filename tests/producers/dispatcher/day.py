@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 
 from pipeline.contracts.generation import WorkJob
+from pipeline.contracts.matchup import Matchup
 from producers.artifacts.media import TEXT
 from producers.dispatcher.dispatcher import Dispatcher
 from producers.dispatcher.settings import DispatcherSettings
@@ -54,16 +55,20 @@ class Day:
     burst_s: int = 1_200
     burst: float = 10.0
     k: int = 3
-    workers: int = 3
+    workers: int = 2
     job_s: float = 0.7
     swap_s: float = 3.0
     loaded: int = 4
-    backlog: int = 60
+    backlog: int = 40
+
+    def is_burst(self, second: float) -> bool:
+        """Whether the burst is on."""
+        return self.burst_at <= second < self.burst_at + self.burst_s
 
     def rate_at(self, second: float) -> float:
         """Return the rate at a time of the day."""
         swing = 1 - 0.9 * math.cos(2 * math.pi * second / 86_400)
-        return self.rate * swing * (self.burst if self.burst_at <= second < self.burst_at + self.burst_s else 1.0)
+        return self.rate * swing * (self.burst if self.is_burst(second) else 1.0)
 
 
 @dataclass(slots=True)
@@ -149,7 +154,7 @@ class Simulation:
         if fresh:
             self._dispatcher.take_proposals(fresh, {})
         self._wake()
-        self._at(10.0, self._upkeep)
+        self._at(60.0, self._upkeep)
 
     def _wake(self) -> None:
         """Let the workers who wait for work look again: they do so every quarter of a second, mostly in vain."""
@@ -157,7 +162,7 @@ class Simulation:
             self._at(0.25, lambda worker=worker: self._ask_for_work(worker))  # type: ignore[misc]
         self._idle.clear()
 
-    def _propose(self) -> object:
+    def _propose(self) -> Matchup:
         models = tuple(self._rng.sample(MODELS, self._day.k))
         return make_matchup(next(self._matchups), models=models, expires=self.clock.now + TTL)
 

@@ -48,6 +48,14 @@ def test_the_target_has_a_limit() -> None:
     assert demand.target(serve(demand, rate=50, seconds=60)) == 100
 
 
+def test_one_voter_in_a_quiet_night_is_no_burst() -> None:
+    demand = ArenaDemand(SETTINGS)
+    demand.note_served("v", START)
+    assert demand.target(START) == 4
+    demand.note_served("w", START + SECOND)
+    assert demand.target(START + SECOND) > 4
+
+
 def test_a_burst_is_seen_within_seconds_and_a_lull_is_not_believed_at_once() -> None:
     demand = ArenaDemand(SETTINGS)
     calm = serve(demand, rate=0.2, seconds=600)
@@ -84,10 +92,10 @@ def test_a_voter_who_waits_is_wanted_for_at_once_and_counts_once() -> None:
         demand.note_waiting("v", START)
     assert demand.waiting(START) == 1
     assert demand.missing(4, START + SECOND) >= 1
-    assert demand.rate(START) == pytest.approx(1 / 15)
+    assert demand.rate(START) == pytest.approx(1 / 120)
     demand.note_served("v", START + SECOND)
     assert demand.waiting(START + SECOND) == 0
-    assert demand.rate(START + SECOND) < 1 / 15
+    assert demand.rate(START + SECOND) < 1 / 120
 
 
 def test_a_voter_who_left_waits_no_longer() -> None:
@@ -97,15 +105,23 @@ def test_a_voter_who_left_waits_no_longer() -> None:
     assert demand.waiting(START + (wait_s + 15) * SECOND) == 0
 
 
-def test_the_wait_grows_with_the_queue_and_shrinks_with_what_is_made() -> None:
+def test_the_wait_is_the_place_in_the_queue_by_the_pace_of_making() -> None:
     demand = ArenaDemand(SETTINGS)
-    demand.note_made(4 * SECOND, START)
-    first = demand.note_waiting("v1", START)
-    waits = [demand.note_waiting(f"w{number}", START) for number in range(100)]
-    assert 1 <= first <= waits[0] <= waits[-1] == 30
     for number in range(600):
-        demand.note_made(4 * SECOND, START + number * 100)
-    assert demand.note_waiting("late", START + 60 * SECOND) <= 2
+        demand.note_made(20 * SECOND, START + number * 500)  # two a second, each in the making for 20 s
+    now = START + 300 * SECOND
+    waits = [demand.note_waiting(f"v{number}", now) for number in range(100)]
+    assert waits[0] == 1
+    assert waits[9] == pytest.approx(5, abs=1)
+    assert waits[19] == pytest.approx(10, abs=1)
+    assert waits[-1] == 20
+
+
+def test_the_wait_is_never_long() -> None:
+    demand = ArenaDemand(SETTINGS)
+    assert demand.note_waiting("v", START) == 5
+    demand.note_made(3_600 * SECOND, START)
+    assert [demand.note_waiting(f"w{number}", START) for number in range(1_000)][-1] == 30
 
 
 def test_arenas_are_apart() -> None:
@@ -122,7 +138,7 @@ def test_arenas_are_apart() -> None:
         ("max_attempts", 0),
         ("hysteresis", 1.0),
         ("hysteresis", -0.1),
-        ("ready_max", 3),
+        ("ready_max", 1),
         ("ready_min", -1),
         ("spread", -1),
         ("keep_s", -1),
