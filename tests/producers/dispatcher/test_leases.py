@@ -275,17 +275,3 @@ def test_nothing_is_lent_after_the_end_was_announced(dispatcher: Dispatcher, clo
     assert not dispatcher.is_leasing
     assert dispatcher.lease_jobs("w", now=START) == ()
     finish(dispatcher, [job], START + MINUTE)
-
-
-def test_where_making_takes_long_matchups_are_late_later(dispatcher: Dispatcher) -> None:
-    """Weights are swapped rarely: nobody waits for a matchup that was begun for voters who come much later."""
-    take(dispatcher, 1)
-    for model in MODELS:
-        finish(dispatcher, lease_model(dispatcher, model, START), START + 60 * SECOND)
-    take(dispatcher, 2, models=("alpha", "rare"))
-    begun = START + 70 * SECOND
-    finish(dispatcher, dispatcher.lease_jobs("w", resident=["alpha"], now=begun), begun)
-    dispatcher.take_proposals([make_matchup(number, models=("alpha", "beta")) for number in range(3, 9)], {})
-    for seconds, expected in ((119, "alpha"), (121, "rare")):
-        jobs = dispatcher.lease_jobs("w", resident=["alpha"], max_jobs=1, now=begun + seconds * SECOND)
-        assert [job.model for job in jobs] == [expected]
