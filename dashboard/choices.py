@@ -10,15 +10,16 @@ import streamlit as st
 def adopt_choice(name: str, options: Sequence[str]) -> None:
     """Set the state of the widget `name` from the address if that has changed, and to an option in any case.
 
-    To be called before the widget is made, with `name` as its key.
+    Without a choice it is the first of `options`. To be called before the widget is made, with `name` as its key.
     """
     state = st.session_state
-    asked = st.query_params.get(name)
-    if asked != state.get(_written(name)):
+    asked, written = st.query_params.get(name), state.get(_written(name))
+    if asked is not None and asked != written:
         state[name] = asked
-        state[_unknown(name)] = asked if asked is not None and asked not in options else None
+        state[_unknown(name)] = asked if asked not in options else None
     if state.get(name) not in options:
-        state[name] = options[0]
+        # A page that is switched to through the menu has a bare address: what was chosen on the one before stays.
+        state[name] = written if written in options else options[0]
 
 
 def write_choice(name: str, value: str) -> None:
