@@ -31,6 +31,7 @@ from dashboard.arena_frame import (
 from dashboard.board_filter import Facet, filter_rows, label_value, list_facets
 from dashboard.board_html import render_board, render_heading, render_keys, render_legend, render_more
 from dashboard.board_view import BoardView, Row, find_rows, join_rows, tabulate_rows, view_board
+from dashboard.choices import adopt_choices, write_choices
 from dashboard.compare import compare_methods, render_comparison, tabulate_comparison
 from dashboard.download import Picture, draw_downloads, make_file_name
 from dashboard.freshness import judge_freshness
@@ -114,18 +115,15 @@ def _draw_controls(opened: OpenArena) -> tuple[str, Search]:
 def _draw_filters(facets: list[Facet]) -> dict[str, tuple[str, ...]]:
     if not facets:
         return {}
-    active = sum(bool(st.session_state.get(facet.id)) for facet in facets)
+    active = sum(bool(st.query_params.get_all(facet.id)) for facet in facets)
     chosen = {}
     with st.popover(f"Filter ({active})" if active else "Filter", icon=":material/filter_list:", key="filters"):
         for facet in facets:
+            adopt_choices(facet.id, facet.values)
             values = st.multiselect(
-                facet.label,
-                facet.values,
-                format_func=partial(label_value, facet.id),
-                key=facet.id,
-                placeholder="Any",
-                bind="query-params",
+                facet.label, facet.values, format_func=partial(label_value, facet.id), key=facet.id, placeholder="Any"
             )
+            write_choices(facet.id, values)
             chosen[facet.id] = tuple(values)
     return chosen
 

@@ -37,6 +37,7 @@ def show_operator_page() -> None:
     source = open_source()
     if not _has_status(source):
         _wait(source)
+        _draw_rest(source)
         return
     _draw_figures(source)
     _draw_trend(source)
@@ -46,6 +47,15 @@ def show_operator_page() -> None:
         make_picture=lambda: Picture("operations", "Operations: the last hour"),
     )
     _draw_panels(source)
+    _draw_rest(source)
+
+
+def _draw_rest(source: Source) -> None:
+    """Draw what the store tells without a job."""
+    try:
+        source.overview()
+    except UnavailableError:
+        return  # said above
     _draw_weights(source)
     _draw_letters(source)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dashboard.formatting import ABSENT, MINUS, format_age, format_count, format_plural, format_share
 from dashboard.links import link_model
-from dashboard.markup import Figure, Markup, TableColumn, render_figures, render_table
+from dashboard.markup import Figure, Markup, TableColumn, escape_text, render_figures, render_table
 from dashboard.matchmaking.proposals import NEW, Proposal
 from dashboard.pairs.table import PairTable
 from dashboard.recent_answers import PolicyRecord
@@ -68,22 +68,31 @@ def render_proposals(proposals: Sequence[Proposal], names: Mapping[str, str], ar
     """Render the newest open matchups."""
     columns = (
         TableColumn("Models"),
-        TableColumn("Why"),
+        TableColumn("Why", wide_only=True),
         TableColumn("In doubt", is_number=True),
         TableColumn("Likelihood", is_number=True),
         TableColumn("Expires in", is_number=True, wide_only=True),
     )
     rows: list[list[str | Markup]] = [
         [
-            Markup(", ".join(link_model(names.get(model, model), arena, model).html for model in each.matchup.models)),
+            _render_set(each, names, arena),
             each.reason,
-            ABSENT if each.doubt is None else f"{each.doubt:.{1 if each.doubt >= 0.95 else 2}f} bits",
+            ABSENT if each.doubt is None else _format_doubt(each.doubt),
             format_ratio(each.times_chance),
             format_age(max(0, each.matchup.expires - now)),
         ]
         for each in proposals[:SHOWN]
     ]
     return render_table(columns, rows, "Open matchups")
+
+
+def _render_set(proposal: Proposal, names: Mapping[str, str], arena: str) -> Markup:
+    links = ", ".join(link_model(names.get(model, model), arena, model).html for model in proposal.matchup.models)
+    return Markup(f'{links}<small class="kw-sub">{escape_text(proposal.reason)}</small>')
+
+
+def _format_doubt(bits: float) -> str:
+    return "< 0.01 bits" if bits < 0.01 else f"{bits:.{1 if bits >= 0.95 else 2}f} bits"
 
 
 def format_ratio(ratio: float | None) -> str:
@@ -145,8 +154,8 @@ def render_policies(records: Sequence[PolicyRecord]) -> str:
     columns = (
         TableColumn("Policy"),
         TableColumn("Votes", is_number=True),
-        TableColumn("With propensity", is_number=True),
-        TableColumn("Worth in uniform votes", is_number=True),
+        TableColumn("With propensity", is_number=True, wide_only=True),
+        TableColumn("Worth", is_number=True),
     )
     rows = [
         (

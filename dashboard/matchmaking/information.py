@@ -98,13 +98,13 @@ def make_information_chart(information: Information, palette: Palette) -> dict[s
         "tooltip": {"trigger": "axis", "valueFormatter": "%.3f bits", "confine": True},
         "xAxis": {
             "type": "value",
-            "min": 0,
+            "min": points[0][0],
             "max": points[-1][0],
             "name": "Votes",
             "nameLocation": "middle",
             "nameGap": 28,
             "splitLine": {"show": False},
-            "axisLabel": {"hideOverlap": True, "showMaxLabel": False},
+            "axisLabel": {"hideOverlap": True, "showMinLabel": False, "showMaxLabel": False},
         },
         "yAxis": {"type": "value", "axisLabel": {"formatter": "{value}"}},
         "series": [

@@ -38,7 +38,7 @@ from dashboard.matchmaking.information import (
     tabulate_information,
 )
 from dashboard.matchmaking.proposals import Proposal, judge_proposals, tabulate_proposals
-from dashboard.pairs.table import PairTable
+from dashboard.pairs.table import PairTable, write_pairs
 from dashboard.recent_answers import RecentAnswers, compare_with_chance, record_policies
 from dashboard.source import UnavailableError
 from pipeline.contracts.snapshot import Publication
@@ -70,6 +70,9 @@ def show_matchmaking_page() -> None:
         lambda: Picture("information", f"{opened.title}: bits a vote"),
     )
     _draw_coverage(opened)
+    draw_downloads(
+        lambda: write_pairs(opened.source.pairs(opened.arena)), make_file_name(opened.arena, "pairs"), "coverage-data"
+    )
 
 
 @st.fragment(run_every=CHART_EVERY)
@@ -129,7 +132,7 @@ def _draw_coverage(opened: OpenArena) -> None:
     if len(answers):
         right += render_section("Policies", newest) + render_policies(record_policies(answers, len(table.model_ids)))
         right += render_legend(
-            "Worth in uniform votes: as many votes on sets drawn at random would know as much when the others are "
+            "Worth: as many votes on sets drawn at random would know as much, when these are "
             "reweighted by their propensities."
         )
     st.html(f'<div class="kw-panels"><div>{left}</div><div>{right}</div></div>')

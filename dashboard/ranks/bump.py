@@ -17,7 +17,8 @@ POINTS: Final = 60
 ROW: Final = 28
 """Pixels a rank."""
 _LABEL: Final = 150
-"""Pixels for a name at the right end."""
+_PHONE_LABEL: Final = 116
+"""Pixels for a name at the right end: where there is room, and where there is not."""
 
 
 def make_bump(
@@ -68,6 +69,7 @@ def make_bump(
             "splitLine": {"show": False},
         },
         "series": series,
+        "media": [{"query": {"maxWidth": 560}, "option": {"grid": {"right": _PHONE_LABEL}}}],
     }
 
 

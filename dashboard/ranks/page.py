@@ -20,7 +20,7 @@ from dashboard.arena_frame import (
     start_anew_if_changed,
     tell_unknown_arena,
 )
-from dashboard.choices import adopt_choice, write_choice
+from dashboard.choices import adopt_choice, adopt_choices, write_choice, write_choices
 from dashboard.download import Picture, draw_downloads, make_file_name
 from dashboard.markup import render_legend
 from dashboard.methods import describe_method
@@ -45,16 +45,18 @@ def show_ranks_page() -> None:
         choose_arena(opened)
         method = choose_method(opened)
         count = _choose_count(len(names))
+        options = sorted(names, key=lambda model: names[model].casefold())
+        adopt_choices("models", options)
         lit = st.multiselect(
             "In colour",
-            sorted(names, key=lambda model: names[model].casefold()),
+            options,
             format_func=lambda model: names.get(model, model),
             key="models",
             max_selections=_LIT,
             placeholder=f"The first {_LIT}",
             width=300,
-            bind="query-params",
         )
+        write_choices("models", lit)
     tell_unknown_arena(opened)
     _draw_ranks(opened, method, count, tuple(lit))
     draw_downloads(
