@@ -1,1 +1,1 @@
-"""Reserved for the workers that make artifacts; holds no code yet."""
+"""Workers that make the artifacts of matchups: model adapters, the demo models, the loop that leases work."""

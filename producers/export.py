@@ -28,13 +28,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.contracts.matchup import CUSTOM_PROMPT
 from pipeline.contracts.vote import VOTE_SCHEMA
 from pipeline.contracts.vote_batch import arrange_votes
 
 EXPORT_SCHEMA: Final = VOTE_SCHEMA.append(pa.field("appended_at", pa.int64()))
-
-CUSTOM_PROMPT: Final = "c-"
-"""Start of the ids of prompts that voters typed."""
 
 ChooseRetracted = Callable[[pa.RecordBatch], NDArray[np.bool_]]
 """From archive rows to whether each is retracted, bool (n,)."""

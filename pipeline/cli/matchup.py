@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from pipeline.contracts.matchup import Matchup
     from pipeline.contracts.snapshot import Publication
-    from pipeline.matchmaking.view import ArenaView
     from pipeline.rating.reweighting import OffPolicyCheck
 
 _COLUMNS: Final = (
@@ -95,16 +94,17 @@ def suggest_matchups(
     import numpy as np
 
     from pipeline.matchmaking.policies import POLICIES
-    from pipeline.matchmaking.propose import propose_matchups
+    from pipeline.matchmaking.propose import propose_matchups, view_publication
     from pipeline.matchmaking.view import describe_shortage
     from pipeline.rating.errors import RatingError
+    from pipeline.rating.pair_counts import PairCounts
 
     registered = publication.registered
     name = policy or registered.arena.settings.policy
     if name not in POLICIES:
         misuse(f"unknown policy {name!r}; choose one with --policy: {', '.join(sorted(POLICIES))}")
     try:
-        view = view_publication(publication, counts, policy=name)
+        view = view_publication(publication, PairCounts.from_columns(counts), policy=name)
     except RatingError as error:
         fail(f"arena {registered.arena.id} cannot be rated, try --policy random: {error}")
     if shortage := describe_shortage(view):
@@ -113,20 +113,6 @@ def suggest_matchups(
     return propose_matchups(
         registered, view, count, rng, now=publication.log_time, commit=publication.commit, policy=name
     )
-
-
-def view_publication(publication: Publication, counts: pa.Table, *, policy: str) -> ArenaView:
-    """Return a published arena as `policy` sees it. Raises `pipeline.rating.errors.FitError`."""
-    import numpy as np
-
-    from pipeline.matchmaking.propose import view_arena
-    from pipeline.rating.ksort_filter import KsortState
-    from pipeline.rating.pair_counts import PairCounts
-
-    stored = publication.filters.get("ksort", {"mu": [], "s2": []})
-    ksort = KsortState(np.array(stored["mu"], np.float64), np.array(stored["s2"], np.float64))
-    pair_counts = PairCounts.from_columns(counts)
-    return view_arena(publication.registered, pair_counts, ksort, publication.open_matchups, policy=policy)
 
 
 @command.command(epilog=examples("kwise matchup audit --store store"))

@@ -28,6 +28,14 @@ window_option = click.option(
     metavar="VOTES",
     help="Votes that de-duplication looks back over.",
 )
+token_keys_option = click.option(
+    "--token-keys",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="KWISE_TOKEN_KEYS",
+    show_envvar=True,
+    metavar="FILE",
+    help="Keys of matchup tokens, for arenas that require them; the file is read again when it changes.",
+)
 
 
 @click.group(name="pipeline")
@@ -45,6 +53,7 @@ Examples:
 @store_option
 @accept_old_option
 @window_option
+@token_keys_option
 @click.option("--no-proposals", is_flag=True, help="Propose no matchups.")
 @click.option("--seed", type=click.IntRange(min=0), help="Make proposals repeatable; for tests.")
 @click.option(
@@ -62,6 +71,7 @@ def run(
     store: Path,
     accept_old: bool,
     window: int,
+    token_keys: Path | None,
     no_proposals: bool,
     seed: int | None,
     metrics_port: int | None,
@@ -75,6 +85,7 @@ def run(
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())  # first: the imports alone take seconds on a busy machine
         from pipeline.cli.logs import open_live_log
+        from pipeline.contracts.keyring_file import read_keyring
         from pipeline.operators.rate import RateSettings
         from pipeline.store.duck_store import open_store
         from pipeline.streaming.job import TOPICS, run_job
@@ -86,6 +97,8 @@ def run(
             return
         if metrics_port is not None:  # a missing package or a taken port is to be known at once
             _serve_metrics(stack, store, metrics_host, metrics_port)
+        if token_keys is not None:
+            read_keyring(token_keys)  # that it cannot be read is to be known at once, too
         log = open_live_log(url, announce=note)
         log.preflight(TOPICS)  # before there is a folder for the store
         opened = stack.enter_context(open_store(store, holder="kwise pipeline run"))
@@ -93,7 +106,8 @@ def run(
         note(f"rating {url} into {store}, from commit {opened.load().commit}; Ctrl-C stops")
         if _is_first_start():
             note("compiling (first start only); this may take a minute")
-        run_job(log, opened, settings, owner_key=str(store.resolve()), stop=stop, announce=note)
+        key = str(store.resolve())
+        run_job(log, opened, settings, owner_key=key, stop=stop, announce=note, token_keys=token_keys)
         note(f"stopped at commit {opened.load().commit}")
 
 

@@ -10,7 +10,7 @@ import click
 
 from pipeline.cli.logs import store_of_archive
 from pipeline.cli.output import Format, format_option, misuse, note, print_rows, progress, store_option
-from pipeline.cli.pipeline import accept_old_option, from_option, window_option
+from pipeline.cli.pipeline import accept_old_option, from_option, token_keys_option, window_option
 from pipeline.cli.times import TIME
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ Examples:
 @click.option("--method", help="Print the board by this method at the end.")
 @accept_old_option
 @window_option
+@token_keys_option
 @format_option
 def command(
     *,
@@ -45,13 +46,16 @@ def command(
     method: str | None,
     accept_old: bool,
     window: int,
+    token_keys: Path | None,
     output_format: Format,
 ) -> None:
     """Rate a finite log again, as fast as it goes, into a new store.
 
     A store's archive (--from STORE/archive/) is replayed as it was judged: same votes, same sequence, same boards, and
-    the new store can go on live. Any other log is judged again, vote by vote.
+    the new store can go on live. Any other log is judged again, vote by vote: where arenas require tokens, name the
+    keys, retired ones too.
     """
+    from pipeline.contracts.keyring_file import KeyringFile
     from pipeline.contracts.log import VOTES
     from pipeline.contracts.snapshot import METHODS
     from pipeline.eventlog import open_log
@@ -69,6 +73,7 @@ def command(
     source = StoreReader(archived) if archived is not None else None
     if source is not None and source.filter():
         note(f"{source.path} leaves votes out, and so does what is made from it")
+    keys = None if token_keys is None else KeyringFile(token_keys, complain=note)
     log = open_log(url) if source is None else None
     if log is not None:
         log.preflight([VOTES])  # before there is a folder for the store
@@ -79,7 +84,8 @@ def command(
                 done = replay_archive(source, opened, chosen, announce=note, progress=advance, settings=settings)
             else:
                 assert log is not None
-                done = replay_log(log, opened, settings, chosen, announce=note, progress=advance)
+                check = None if keys is None else keys.check
+                done = replay_log(log, opened, settings, chosen, announce=note, progress=advance, check_token=check)
     finally:
         opened.close()
     seconds = time.monotonic() - started

@@ -16,8 +16,10 @@ from pipeline.cli.output import Format, fail, format_option, misuse, note, print
 from pipeline.cli.signals import stop_on_signals
 from pipeline.cli.times import TIME, format_time, now_ms
 from pipeline.cli.votes_feed import feed_votes
+from pipeline.cli.votes_via import via_options, vote_via
 
 if TYPE_CHECKING:
+    from pipeline.cli.votes_via import Via
     from pipeline.contracts.control import ControlEvent
     from producers.simulate.world import SimulatedWorld
     from producers.vote_writer import VoteWriter
@@ -127,9 +129,11 @@ def import_votes(
     epilog="""\b
 Examples:
   kwise votes simulate --to sqlite:events.db --votes 1000 --seed 1
-  kwise votes simulate --to sqlite:events.db --rate 20 --bots 3""",
+  kwise votes simulate --to sqlite:events.db --rate 20 --bots 3
+  kwise votes simulate --via http://localhost:8600 --votes 500 --concurrency 20""",
 )
-@to_option
+@click.option("--to", "url", metavar="URL", help="Event log to append to: see kwise votes import --help.")
+@via_options
 @click.option("--votes", "count", type=click.IntRange(min=0), help="How many; else 1000, or with --rate until stopped.")
 @click.option(
     "--rate",
@@ -174,6 +178,7 @@ Examples:
 @click.option("--envelope", type=click.IntRange(min=1), metavar="N", help="Put up to N votes in a record: for volume.")
 @click.option("--arena-id", default="simulated", show_default=True, metavar="ID", help="Arena to vote in.")
 @click.option("--title", help="Title of the arena.")
+@click.option("--require-token", is_flag=True, help="Let the arena take votes of a gateway only.")
 @click.option(
     "--start-time",
     type=TIME,
@@ -182,7 +187,8 @@ Examples:
 @format_option
 def simulate_votes(
     *,
-    url: str,
+    url: str | None,
+    via: Via,
     count: int | None,
     rate: float | None,
     first: int,
@@ -195,6 +201,9 @@ def simulate_votes(
 
     The same options give the same votes. Votes that are in the log already count once: for more of the same
     arena go on with --first, for another arena take another --seed and --arena-id.
+
+    With --via people vote through a gateway, on what it shows them: they judge the pictures, which a stand-in for
+    models draws (--worker-key). The arena must be there: make it by --to, with --votes 0 and the same options.
     """
     from producers.simulate.errors import SimulationError
     from producers.simulate.world import START_TIME, SimulatedWorld
@@ -205,6 +214,12 @@ def simulate_votes(
         misuse(str(error))
     if envelope is not None and (settings["duplicates"] or settings["broken"]):
         misuse("envelopes hold good votes only: leave out --envelope, or --duplicates and --broken")
+    if (url is None) == (via.url is None):
+        misuse("name either --to or --via")
+    if url is None:
+        vote_via(via, world, count, rate=rate, first=first)
+        _print_result(_list_truth(world), "", output_format)
+        return
     if start_time is None:
         start_time = START_TIME if rate is None else now_ms() - round(first * 1000 / rate)
     with _open_writer(url, envelope) as writer:
@@ -217,13 +232,7 @@ def simulate_votes(
     _tell_rate(written, url, started)
     if world.bot_ids:
         note(f"bots: {' '.join(world.bot_ids)}")
-    skills = dict(zip(world.model_ids, world.skills.tolist(), strict=True))
-    names = {model.id: model.name for model in world.catalogue}
-    rows = [
-        {"rank": rank, "model": model, "name": names[model], "skill": skills[model]}
-        for rank, model in enumerate(world.truth, start=1)
-    ]
-    _print_result(rows, url, output_format)
+    _print_result(_list_truth(world), url, output_format)
 
 
 @command.command(
@@ -275,6 +284,15 @@ def export_archive(
     if summary.retracted:
         note(f"left out {summary.retracted} retracted votes (--include-retracted keeps them)")
     print_rows([{"file": str(file), "votes": summary.votes}], ["file", "votes"], output_format)
+
+
+def _list_truth(world: SimulatedWorld) -> list[dict[str, object]]:
+    skills = dict(zip(world.model_ids, world.skills.tolist(), strict=True))
+    names = {model.id: model.name for model in world.catalogue}
+    return [
+        {"rank": rank, "model": model, "name": names[model], "skill": skills[model]}
+        for rank, model in enumerate(world.truth, start=1)
+    ]
 
 
 def _write_at_once(world: SimulatedWorld, writer: VoteWriter, count: int, first: int, start_time: int) -> int:

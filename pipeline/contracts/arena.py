@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from pipeline.contracts.ballot import K_MAX, K_MIN, MODE_NAMES
+from pipeline.contracts.generation import ArtifactFormat, GenerationSettings, GenerationSettingsError
 from pipeline.contracts.ids import is_id
 
 
@@ -28,6 +29,9 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbi
     url: str | None = None
     access: Literal["open", "api"] | None = None
     generator: str | None = None
+    """What makes its artifacts: ``diffusers:FOLDER_OR_HUB_ID``, ``demo:NAME``, ``http:URL``, ``command:PROGRAM``."""
+    generation: GenerationSettings | None = None
+    """How it does so; None: as it does by itself."""
     tags: tuple[str, ...] = ()
     retired: bool = False
 
@@ -60,6 +64,8 @@ class ArenaSettings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     """A matchup expires this long after its proposal."""
     policy: str = "gibbs"
     """Matchmaking policy."""
+    artifact: ArtifactFormat = ArtifactFormat()
+    """Size and quality of the artifacts that voters see."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.open_min <= self.open_max:
@@ -117,7 +123,7 @@ def parse_arena_file(text: str, where: str) -> ArenaFile:
         raise ArenaError(f"{where} is not valid TOML: {error}") from None
     except (msgspec.ValidationError, ArenaError) as error:
         # msgspec puts a path behind our own errors, which name the field already.
-        ours = error.__cause__ if isinstance(error.__cause__, ArenaError) else error
+        ours = error.__cause__ if isinstance(error.__cause__, ArenaError | GenerationSettingsError) else error
         raise ArenaError(f"{where}: {ours}") from None
     repeated = {model.id for model in parsed.model if sum(other.id == model.id for other in parsed.model) > 1}
     if repeated:

@@ -56,6 +56,14 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Appended:
+    """Where n records of one append lie, in the order in which they were given: int64 (n,) each."""
+
+    partitions: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class LogBatch:
     """Records read in one go, possibly from several partitions, in the order in which they are to be processed.
 
@@ -128,8 +136,11 @@ class LogReader(Protocol):
 class LogWriter(Protocol):
     """Appends to a log. Many writers may append at once, from many processes."""
 
-    def append(self, topic: str, records: Sequence[Record]) -> None:
-        """Append all `records`, in order; durable when this returns. Raises `LogUnavailable` or `LogError`."""
+    def append(self, topic: str, records: Sequence[Record]) -> Appended | None:
+        """Append all `records`, in order; durable when this returns. Raises `LogUnavailable` or `LogError`.
+
+        Returns where they lie, where the log says so.
+        """
         ...
 
     def close(self) -> None:

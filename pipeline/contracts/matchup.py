@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+CUSTOM_PROMPT: Final = "c-"
+"""Start of the ids of prompts that voters typed."""
 
 
 class MatchupPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

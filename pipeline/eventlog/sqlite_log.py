@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts.log import CONTENT_TYPE, LogError, Position, Record, TopicPartition
+from pipeline.contracts.log import CONTENT_TYPE, Appended, LogError, Position, Record, TopicPartition
 from pipeline.eventlog.blocks import Block, wall_clock_ms
 from pipeline.eventlog.merge import BlockMerger
 from pipeline.eventlog.partitioner import partitions_of_keys
@@ -267,27 +267,30 @@ class SqliteWriter:
         self._identity = _Identity(path)
         self._lock = threading.Lock()
 
-    def append(self, topic: str, records: Sequence[Record]) -> None:
+    def append(self, topic: str, records: Sequence[Record]) -> Appended | None:
         """Append all `records` in one transaction, in order; they are on the disk when this returns."""
         if not records:
-            return
+            return None
         with self._lock, explained(self._path), write_transaction(self._connection):
             self._identity.check()
             partitions = _count_partitions(self._connection, topic)
             if partitions is None:
                 raise LogError(f"{self._path} has no topic {topic}: create it first.")
-            rows = self._rows(topic, records, partitions)
+            rows, appended = self._rows(topic, records, partitions)
             while len(some := list(islice(rows, _TOGETHER))) == _TOGETHER:
                 self._connection.execute(_INSERT_TOGETHER, list(chain.from_iterable(some)))
             self._connection.executemany(_INSERT, some)
+        return appended
 
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
             self._connection.close()
 
-    def _rows(self, topic: str, records: Sequence[Record], partitions: int) -> Iterator[tuple[object, ...]]:
-        """Give the rows of `records`, partition by partition: the order of the primary key."""
+    def _rows(
+        self, topic: str, records: Sequence[Record], partitions: int
+    ) -> tuple[Iterator[tuple[object, ...]], Appended]:
+        """Give the rows of `records`, partition by partition: the order of the primary key; and where they lie."""
         tails = self._connection.execute(_TAILS, {"topic": topic, "partitions": partitions}).fetchall()
         nexts = np.array([0 if off is None else off + 1 for _, off, _ in tails], np.int64)
         now = self._clock()
@@ -298,6 +301,7 @@ class SqliteWriter:
         headers: Sequence[str | None] | repeat[None] = repeat(None)
         if any(record.headers for record in records):
             headers = [_encode_headers(record.headers) for record in records]
+        order = np.arange(len(parts))
         if partitions > 1:
             order = np.argsort(parts, kind="stable")
             parts = parts[order]
@@ -308,7 +312,9 @@ class SqliteWriter:
                 headers = [headers[place] for place in places]
         offsets = nexts[parts] + _rank_in_runs(parts)
         columns = (parts.tolist(), offsets.tolist(), times[parts].tolist(), keys, values)
-        return zip(repeat(topic), *columns, headers, strict=False)
+        appended = Appended(np.empty_like(parts), np.empty_like(offsets))
+        appended.partitions[order], appended.offsets[order] = parts, offsets
+        return zip(repeat(topic), *columns, headers, strict=False), appended
 
 
 def _rank_in_runs(parts: NDArray[np.int64]) -> NDArray[np.int64]:

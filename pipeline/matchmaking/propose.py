@@ -10,6 +10,7 @@ from numpy.random import Generator
 from pipeline.contracts.arena import Arena, RegisteredArena
 from pipeline.contracts.ids import random_id
 from pipeline.contracts.matchup import Matchup, MatchupPrompt
+from pipeline.contracts.snapshot import Publication
 from pipeline.matchmaking.policies import needs_belief, propose_sets
 from pipeline.matchmaking.view import ArenaView, Belief, sparse_pair_rows
 from pipeline.rating.ksort_filter import KsortState
@@ -53,6 +54,13 @@ def view_arena(
         ),
         belief=_fit_belief(registered, counts) if needs_belief(policy or registered.arena.settings.policy) else None,
     )
+
+
+def view_publication(publication: Publication, counts: PairCounts, *, policy: str | None = None) -> ArenaView:
+    """Return a published arena as `view_arena` does; `counts` are those published with it."""
+    stored = publication.filters.get("ksort", {"mu": [], "s2": []})
+    ksort = KsortState(np.array(stored["mu"], np.float64), np.array(stored["s2"], np.float64))
+    return view_arena(publication.registered, counts, ksort, publication.open_matchups, policy=policy)
 
 
 def _fit_belief(registered: RegisteredArena, counts: PairCounts) -> Belief:

@@ -91,7 +91,7 @@ def ingest_batch(
     else:
         placed, parts, book, refused = _unpack_batch(batch, is_envelope, max_record_bytes, trust_row_times)
         votes, rejected = decode_rows(parts, book, placed, refused)
-    if check_token is not None:
+    if check_token is not None and votes["token"].null_count < votes.num_rows:
         place = votes.schema.get_field_index("token_ok")
         votes = votes.set_column(place, votes.schema.field(place), check_token(votes))
     return Decoded(batch.spans, votes, _build_rejects(batch.spans, placed, rejected))

@@ -111,6 +111,18 @@ class StoreReader:
         """Return the next position of every partition read."""
         return decode_positions(self.manifest().positions)
 
+    def stamp(self, arena: str | None = None) -> tuple[int, int] | None:
+        """Return what differs whenever something new was published: of `arena`, or in the store's manifest.
+
+        For those who look often; None while there is nothing.
+        """
+        folder = self.path if arena is None else self.path / BOARD / folder_name(arena)
+        try:
+            found = (folder / MANIFEST_NAME).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_mtime_ns, found.st_ino
+
     def arenas(self) -> dict[str, PublishedArena]:
         """Return the arenas that are published."""
         return self.manifest().arenas
@@ -173,12 +185,12 @@ class StoreReader:
         parameters are not kept. Raises `ReaderError` if there is none.
         """
         if at is None:
-            return _pick_board(self._arena_manifest(arena).publication, method)
+            return pick_board(self._arena_manifest(arena).publication, method)
         return self._retry(lambda: self._arena_manifest(arena), lambda manifest: self._read_board(manifest, method, at))
 
     def _read_board(self, manifest: ArenaManifest, method: str | None, at: int) -> Board:
         publication = manifest.publication
-        newest = _pick_board(publication, method)
+        newest = pick_board(publication, method)
         if log_time_of(newest, publication) <= at:
             return newest
         files = self._history_paths(manifest, since=None, until=at)
@@ -212,7 +224,7 @@ class StoreReader:
         """
 
         def read(manifest: ArenaManifest) -> pa.Table:
-            chosen = _pick_board(manifest.publication, method).method
+            chosen = pick_board(manifest.publication, method).method
             files = self._history_paths(manifest, since=since, until=until)
             if not files:
                 return HISTORY_SCHEMA.empty_table()
@@ -371,7 +383,8 @@ def _dead_since(manifest: Manifest, since: int | None) -> tuple[StoreFile, ...]:
     return tuple(file for file in manifest.dead if since is None or file.last_time >= since)
 
 
-def _pick_board(publication: Publication, method: str | None) -> Board:
+def pick_board(publication: Publication, method: str | None) -> Board:
+    """Return a board of what is published, by the default method if none is named. Raises `ReaderError`."""
     boards = publication.boards
     if method is None:
         method = next((name for name in METHODS if name in boards), next(iter(boards), METHODS[0]))

@@ -14,7 +14,7 @@ from apache_beam import coders
 
 from pipeline.contracts.log import LogBatch, Poll, Position, Span, TopicPartition
 from pipeline.contracts.reasons import MAX_RECORD_BYTES
-from pipeline.operators.ingest import Decoded, ingest_batch
+from pipeline.operators.ingest import CheckToken, Decoded, ingest_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,18 @@ class Ingested:
     decoded: Decoded
 
 
-def ingest_votes(votes: LogBatch, *, row_times: bool) -> Decoded:
+def ingest_votes(votes: LogBatch, *, row_times: bool, check_token: CheckToken | None = None) -> Decoded:
     """Decode and check votes, live and in a replay of the raw log alike.
 
     With `row_times` a record is a slice of a file: it may be large, and has an append time a vote. Anywhere else a
     sender could choose these times, and with them the verdicts that hang on them.
     """
-    return ingest_batch(votes, max_record_bytes=None if row_times else MAX_RECORD_BYTES, trust_row_times=row_times)
+    return ingest_batch(
+        votes,
+        check_token=check_token,
+        max_record_bytes=None if row_times else MAX_RECORD_BYTES,
+        trust_row_times=row_times,
+    )
 
 
 class PollCoder(coders.Coder):

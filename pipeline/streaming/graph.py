@@ -12,8 +12,10 @@ votes is one element.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -23,8 +25,10 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
+from pipeline.contracts.keyring_file import KeyringFile
 from pipeline.contracts.log import Poll
 from pipeline.contracts.reasons import Reason
+from pipeline.operators.ingest import CheckToken
 from pipeline.streaming.elements import Ingested, ingest_votes
 from pipeline.streaming.owner import Owner, find_owner
 
@@ -32,6 +36,7 @@ BUNDLE_S = 0.5
 """A bundle ends, and commits, after this long; a bundle costs 5 to 9 ms."""
 _POLL_S = 0.2
 _ENDLESS = 1 << 62
+_LOGGER = logging.getLogger("kwise.tokens")
 
 
 class _EndlessProvider(RestrictionProvider):
@@ -97,15 +102,26 @@ class IngestFn(beam.DoFn):
     ----------
     row_times : bool
         Whether the log's records of many votes state the append time of each, and may be large: see `ingest_votes`.
+    token_keys : file or None
+        Keys that tokens are checked with; without them no token is right. Each process opens the file for itself:
+        secrets are no part of a graph.
     """
 
-    def __init__(self, row_times: bool) -> None:
+    def __init__(self, row_times: bool, token_keys: Path | None) -> None:
         self._row_times = row_times
+        self._token_keys = token_keys
+        self._check_token: CheckToken | None = None
+
+    def setup(self) -> None:
+        """Open the keys."""
+        if self._token_keys is not None:
+            self._check_token = KeyringFile(self._token_keys, complain=_LOGGER.warning).check
 
     def process(self, element: tuple[str, Poll]) -> Iterator[tuple[str, Ingested]]:
         """Emit the poll with its votes decoded."""
         owner_key, poll = element
-        yield owner_key, Ingested(poll.now, poll.control, ingest_votes(poll.votes, row_times=self._row_times))
+        decoded = ingest_votes(poll.votes, row_times=self._row_times, check_token=self._check_token)
+        yield owner_key, Ingested(poll.now, poll.control, decoded)
 
 
 class RateFn(beam.DoFn):
@@ -168,13 +184,14 @@ class ReadLog(beam.PTransform):
 class IngestVotes(beam.PTransform):
     """Polls -> decoded polls."""
 
-    def __init__(self, row_times: bool) -> None:
+    def __init__(self, row_times: bool, token_keys: Path | None) -> None:
         super().__init__()
         self._row_times = row_times
+        self._token_keys = token_keys
 
     def expand(self, pcoll: Any) -> Any:
         """Wire."""
-        return pcoll | beam.ParDo(IngestFn(self._row_times)).with_output_types(tuple[str, Ingested])
+        return pcoll | beam.ParDo(IngestFn(self._row_times, self._token_keys)).with_output_types(tuple[str, Ingested])
 
 
 class RateVotes(beam.PTransform):
@@ -185,12 +202,12 @@ class RateVotes(beam.PTransform):
         return pcoll | beam.ParDo(RateFn())
 
 
-def build_graph(pipeline: Any, owner_key: str, *, row_times: bool = False) -> Any:
-    """Put the job of one owner into `pipeline`; `row_times` as for `IngestFn`."""
+def build_graph(pipeline: Any, owner_key: str, *, row_times: bool = False, token_keys: Path | None = None) -> Any:
+    """Put the job of one owner into `pipeline`; `row_times` and `token_keys` as for `IngestFn`."""
     return (
         pipeline
         | "Owner" >> beam.Create([owner_key])
         | "ReadLog" >> ReadLog()
-        | "IngestVotes" >> IngestVotes(row_times)
+        | "IngestVotes" >> IngestVotes(row_times, token_keys)
         | "RateVotes" >> RateVotes()
     )

@@ -41,6 +41,7 @@ def run_job(
     live: bool = True,
     bundle_polls: int | None = None,
     clock: Callable[[], int] = wall_clock,
+    token_keys: Path | None = None,
 ) -> None:
     """Rate what comes from `log` into `store` until `stop` is set; without `live`, until the log's end.
 
@@ -61,6 +62,8 @@ def run_job(
         Takes one line for people.
     live, bundle_polls, clock
         See `Owner`.
+    token_keys
+        File of the keys that tokens are checked with (`contracts.keyring_file`), which can be read.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def run_job(
             )
 
         def run_once() -> Exception | None:
-            return _run_once(make_owner, owner_key, log.row_times)
+            return _run_once(make_owner, owner_key, log.row_times, token_keys)
 
         try:
             _run_until_end(run_once, store, watch, stop, announce, clock)
@@ -126,7 +129,9 @@ def _run_until_end(
             return
 
 
-def _run_once(make_owner: Callable[[], Owner], owner_key: str, row_times: bool) -> Exception | None:
+def _run_once(
+    make_owner: Callable[[], Owner], owner_key: str, row_times: bool, token_keys: Path | None
+) -> Exception | None:
     """Run the graph once; return what ended it, None for a clean end."""
     try:
         owner = make_owner()
@@ -137,7 +142,7 @@ def _run_once(make_owner: Callable[[], Owner], owner_key: str, row_times: bool) 
         pipeline = beam.Pipeline(runner=EmbeddedRunner(), options=PipelineOptions(["--streaming"]))
         # Only transforms of other languages use it, and a killed job would leave it behind.
         Path(pipeline.local_tempdir).rmdir()
-        build_graph(pipeline, owner_key, row_times=row_times)
+        build_graph(pipeline, owner_key, row_times=row_times, token_keys=token_keys)
         pipeline.run()
         owner.finish()
     except Exception as error:

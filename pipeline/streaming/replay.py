@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from pipeline.contracts.log import EventLog
 from pipeline.contracts.store import StoreError
 from pipeline.contracts.vote_filter import VoteFilter
+from pipeline.operators.ingest import CheckToken
 from pipeline.operators.publish import Publisher
 from pipeline.operators.rate import Rate, RateSettings
 from pipeline.operators.retractions import Retractions
@@ -119,8 +120,11 @@ def replay_log(
     *,
     announce: Callable[[str], None],
     progress: Progress,
+    check_token: CheckToken | None = None,
 ) -> Replayed:
     """Judge and rate everything in `log` into `store`, which must be new.
+
+    Without `check_token` no token is right: arenas that require one get no votes.
 
     Raises
     ------
@@ -133,7 +137,10 @@ def replay_log(
     row_times = log.row_times
     pace, commits, known = _Pace(), 0, KnownLog(log, rate)
     reader = log.merged_reader({}, until=chosen.until)
-    polls = ((poll, ingest_votes(poll.votes, row_times=row_times)) for poll in reader.polls(_POLL_RECORDS))
+    polls = (
+        (poll, ingest_votes(poll.votes, row_times=row_times, check_token=check_token))
+        for poll in reader.polls(_POLL_RECORDS)
+    )
     try:
         with closing(read_ahead(polls)) as ahead:
             for poll, decoded in ahead:

@@ -20,7 +20,7 @@ from pipeline.contracts.reasons import MAX_RECORD_BYTES
 from pipeline.contracts.vote import Vote, encode_vote
 from pipeline.contracts.vote_batch import encode_rows, tabulate_votes
 from pipeline.eventlog.partitioner import partitions_of_column, partitions_of_keys
-from producers.delivery.sender import Loss, OnDone, OnLost, Parcel
+from producers.delivery.sender import Delivered, Loss, OnDone, OnLost, Parcel
 
 MAX_ENVELOPE_BYTES: Final = MAX_RECORD_BYTES * 7 // 8
 """Largest record made: key, headers and what a broker adds to a batch must fit into its limit of 1 MiB as well."""
@@ -170,8 +170,8 @@ def _join(on_done: Sequence[OnDone]) -> OnDone | None:
     if not on_done:
         return None
 
-    def report(loss: Loss | None) -> None:
+    def report(outcome: Delivered | Loss) -> None:
         for done in on_done:
-            done(loss)
+            done(outcome)
 
     return report

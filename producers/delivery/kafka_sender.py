@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pipeline.contracts.log import VOTES, LogError
+from pipeline.contracts.log import VOTES, LogError, TopicPartition
 from pipeline.eventlog.kafka.client import Administrator, Complaints, explain
 from pipeline.eventlog.kafka.settings import KafkaSettings
 from pipeline.eventlog.kafka.writer import producer_options
-from producers.delivery.sender import Loss, OnLost, Parcel, SendSettings
+from producers.delivery.sender import Delivered, Loss, OnLost, Parcel, SendSettings
 
 _LOOK_SECONDS: Final = 60.0
 _ABANDON_SECONDS: Final = 5.0
@@ -75,8 +75,12 @@ class KafkaSender:
     def send(self, parcel: Parcel) -> bool:
         """Take a record unless the queue is full."""
 
-        def report(error: KafkaError | None, _message: Message | None) -> None:
-            self._report(parcel, None if error is None else self._explain(error))
+        def report(error: KafkaError | None, message: Message | None) -> None:
+            if error is not None:
+                self._report_loss(parcel, self._explain(error))
+            elif parcel.on_done is not None:
+                assert message is not None
+                parcel.on_done(Delivered(TopicPartition(VOTES, message.partition()), message.offset()))
 
         headers = None if parcel.headers is None else dict(parcel.headers)
         try:
@@ -120,10 +124,10 @@ class KafkaSender:
         """Leave the brokers."""
         self._producer.close()
 
-    def _report(self, parcel: Parcel, loss: Loss | None) -> None:
+    def _report_loss(self, parcel: Parcel, loss: Loss) -> None:
         if parcel.on_done is not None:
             parcel.on_done(loss)
-        elif loss is not None:
+        else:
             self._on_lost(parcel, loss)
 
     def _report_vote(self, error: KafkaError | None, message: Message) -> None:

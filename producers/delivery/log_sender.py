@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipeline.contracts.log import VOTES, EventLog, LogError, Record
-from producers.delivery.sender import Loss, OnDone, OnLost, Parcel, SendSettings
+from pipeline.contracts.log import VOTES, Appended, EventLog, LogError, Record, TopicPartition
+from producers.delivery.sender import Delivered, Loss, OnDone, OnLost, Parcel, SendSettings
 
 _BATCH: Final = 8192
 """Records appended in one go: a log waits for its disk once a call."""
@@ -151,7 +151,7 @@ class LogSender:
         """Append a batch, or report it as lost; False if it is to be tried again later."""
         while True:
             try:
-                self._writer.append(VOTES, batch.records)
+                appended = self._writer.append(VOTES, batch.records)
             except LogError as error:
                 now = self._clock()
                 if not error.retriable or now - batch.since >= self._how.delivery_timeout:
@@ -161,14 +161,23 @@ class LogSender:
                     return False
                 self._pause.wait(_AGAIN_SECONDS)
             else:
-                self._report(batch, None)
+                self._report_delivered(batch, appended)
                 return True
 
-    def _report(self, batch: _Batch, loss: Loss | None) -> None:
-        if loss is None and not self._how.report_all:
+    def _report_delivered(self, batch: _Batch, appended: Appended | None) -> None:
+        if not self._how.report_all:
             return
+        places = [Delivered()] * len(batch.records)
+        if appended is not None:
+            rows = zip(appended.partitions.tolist(), appended.offsets.tolist(), strict=True)
+            places = [Delivered(TopicPartition(VOTES, partition), offset) for partition, offset in rows]
+        for on_done, place in zip(batch.on_done, places, strict=True):
+            if on_done is not None:
+                on_done(place)
+
+    def _report(self, batch: _Batch, loss: Loss) -> None:
         for record, on_done in zip(batch.records, batch.on_done, strict=True):
             if on_done is not None:
                 on_done(loss)
-            elif loss is not None:
+            else:
                 self._on_lost(Parcel(record.value, record.key, record.headers), loss)

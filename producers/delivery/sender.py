@@ -8,6 +8,8 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from pipeline.contracts.log import TopicPartition
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:
@@ -17,8 +19,16 @@ class Loss:
     retriable: bool
 
 
-OnDone: TypeAlias = Callable[[Loss | None], None]
-"""Called once for a record: None, the log has it; or why it was not delivered. Any thread may call it."""
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The log has a record, and where, as far as it says so: partition and offset."""
+
+    source: TopicPartition | None = None
+    offset: int | None = None
+
+
+OnDone: TypeAlias = Callable[[Delivered | Loss], None]
+"""Called once for a record: the log has it; or why it was not delivered. Any thread may call it."""
 
 
 class Parcel(msgspec.Struct, frozen=True):

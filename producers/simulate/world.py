@@ -51,7 +51,7 @@ _SHARES: Final = (
 )
 
 # Streams of random numbers under one seed.
-_SKILLS, _VOTERS, _EVENTS, _VOTES = range(4)
+_SKILLS, _VOTERS, _EVENTS, _VOTES, _ANSWERS = range(5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +82,8 @@ class SimulatedWorld:
         Model that bots put first; None: they order at random.
     prompts : int
         Prompts in the arena's pool, up to 24.
+    require_token : bool
+        Whether the arena takes votes of a gateway only.
     duplicates, broken, doubles : float
         Records added to each batch, as shares of its votes: repeated votes, records that must be refused, and
         second votes on a matchup.
@@ -105,6 +107,7 @@ class SimulatedWorld:
     bot_activity: float = 10.0
     bot_favourite: str | None = None
     prompts: int = 24
+    require_token: bool = False
     duplicates: float = 0.0
     broken: float = 0.0
     doubles: float = 0.0
@@ -189,6 +192,7 @@ class SimulatedWorld:
             title=title,
             k=self.k,
             modes=MODE_NAMES,
+            require_token=self.require_token or None,
             prompts=self.prompt_pool,
         )
         return [arena] + [
@@ -281,6 +285,19 @@ class SimulatedWorld:
             for place, value in zip(chosen, encode_votes(votes, self._names), strict=True):
                 values[place] = value
         return VoteBatch(values, [matchup.matchup_id for matchup in matchups])
+
+    def voting_rng(self, number: int) -> Generator:
+        """Return what decides chance in vote `number` on a matchup of somebody else's."""
+        return self._rng(_ANSWERS, number)
+
+    def draw_voter(self, rng: Generator) -> tuple[int, bool]:
+        """Return the index of a voter drawn at random, and whether it is a bot."""
+        voters, by_bot = self._draw_voters(1, rng)
+        return int(voters[0]), bool(by_bot[0])
+
+    def answer_qualities(self, qualities: NDArray[np.float64], rng: Generator, *, by_bot: NDArray[np.bool_]) -> Answers:
+        """Answer n matchups, whoever made what is shown: true qualities (n, k) in slot order."""
+        return answer_shown(qualities, self._habits, rng, by_bot=by_bot, favourite=None)
 
     @cached_property
     def _habits(self) -> Habits:

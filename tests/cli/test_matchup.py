@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli.main import kwise
-from pipeline.cli.matchup import view_publication
 from pipeline.contracts.matchup import decode_matchup
+from pipeline.matchmaking.propose import view_publication
+from pipeline.rating.pair_counts import PairCounts
 from tests.cli.stores import TIME, make_publication, make_store
 
 
@@ -76,7 +77,7 @@ def test_wrong_use(store: Path, arguments: list[object], said: str) -> None:
 
 def test_view_counts_what_is_published() -> None:
     publication, counts = make_publication("pictures", 2)
-    view = view_publication(publication, counts, policy="ksort")
+    view = view_publication(publication, PairCounts.from_columns(counts), policy="ksort")
     assert view.active.tolist() == [True, True, True, True, False]
     assert view.mu.tolist() == [30, 25, 20, 25, 25]
     assert view.s2[4] == (25 / 3) ** 2
@@ -87,7 +88,8 @@ def test_view_counts_what_is_published() -> None:
 
 def test_view_of_an_arena_without_a_filter_is_the_prior() -> None:
     publication, counts = make_publication("pictures", 1)
-    view = view_publication(msgspec.structs.replace(publication, filters={}), counts, policy="gibbs")
+    bare = msgspec.structs.replace(publication, filters={})
+    view = view_publication(bare, PairCounts.from_columns(counts), policy="gibbs")
     assert view.mu.tolist() == [25.0] * 5
     assert view.belief is not None
     assert len(view.belief.mean) == 5

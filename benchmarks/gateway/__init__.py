@@ -1,0 +1,1 @@
+"""500 voters at once through the gateway, with job, log, worker and voters on the same cores."""

@@ -1,0 +1,16 @@
+"""One system that the tests of the gateway share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.gateway.systems import System, running_system
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system that runs as long as the tests: leave it as it was, but for matchups and votes."""
+    with running_system(tmp_path_factory.mktemp("gateway"), refuse="forbidden") as running:
+        yield running

@@ -1,0 +1,158 @@
+"""A whole arena behind a gateway, of real parts: log, job, store, gateway on a socket, stand-in worker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from pipeline.cli.logs import PARTITIONS
+from pipeline.contracts.log import VOTES, EventLog
+from pipeline.eventlog import open_log
+from pipeline.operators.rate import RateSettings
+from pipeline.store.duck_store import open_store
+from pipeline.store.reader import StoreReader
+from pipeline.streaming.job import run_job
+from producers.client import Client
+from producers.dispatcher.settings import DispatcherSettings
+from producers.dispatcher.stand_in import StandInWorker, open_client
+from producers.gateway.secret_file import GatewaySecrets, open_secrets
+from producers.gateway.server import GatewayServer, serving
+from producers.gateway.settings import GatewaySettings
+from producers.simulate.pictures import WorldArtist
+from producers.simulate.world import SimulatedWorld
+from tests.conftest import wait_until
+from tests.end_to_end.jobs import append_events, make_event
+
+ARENA = "pictures"
+OTHER_ARENA = "clips"
+PATIENT = {
+    "voter_per_minute": 1e6,
+    "voter_burst": 1e5,
+    "address_per_minute": 1e6,
+    "address_burst": 1e5,
+    "new_voters_per_hour": 1e7,
+    "new_voters_burst": 1e5,
+    "custom_per_hour": 1e6,
+    "custom_burst": 1e3,
+}
+"""Limits that no test meets unless it wants to."""
+
+QUICK_QUEUE = DispatcherSettings(durable=False, ready_min=8, backoff_s=0.05)
+
+
+@dataclass(frozen=True)
+class System:
+    """What runs, and where it keeps things."""
+
+    folder: Path
+    log: EventLog
+    server: GatewayServer
+    secrets: GatewaySecrets
+    world: SimulatedWorld
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    @property
+    def keys(self) -> Path:
+        return self.folder / "gateway" / "token-keys.toml"
+
+    def client(self, **options: Any) -> Client:
+        return Client(self.server.url, **options)
+
+    def http(self, **headers: str) -> httpx.Client:
+        return httpx.Client(base_url=self.server.url, headers=headers, timeout=20)
+
+
+def make_settings(folder: Path, **given: Any) -> GatewaySettings:
+    queue = given.pop("queue", QUICK_QUEUE)
+    return GatewaySettings(**{**PATIENT, "state": str(folder / "gateway"), "queue": queue, **given})
+
+
+def make_arenas(log: EventLog, world: SimulatedWorld) -> None:
+    """Make the world's arena known, which requires tokens, and another one of two models."""
+    events = [
+        msgspec.structs.replace(event, settings=None) if event.type != "arena.upsert" else event
+        for event in world.arena_events(0)
+    ]
+    other = make_event("arena.upsert", arena=OTHER_ARENA, k=2, require_token=True, title="<script>alert(1)</script>")
+    models = [make_event("model.add", arena=OTHER_ARENA, model={"id": each}) for each in ("alpha", "beta")]
+    append_events(log, [*events, other, *models])
+
+
+@contextmanager
+def running_job(log: EventLog, folder: Path, keys: Path | None) -> Iterator[list[str]]:
+    """Run a live job that proposes matchups and checks tokens while the block runs."""
+    said: list[str] = []
+    failed: list[BaseException] = []
+    stop = threading.Event()
+
+    def run() -> None:
+        try:
+            with open_store(folder, holder="a test") as store:
+                rate = RateSettings(propose=True)
+                run_job(
+                    log, store, rate, owner_key=str(folder), stop=stop, announce=said.append, token_keys=keys
+                )
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield said
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive()
+    if failed:
+        raise failed[0]
+
+
+@contextmanager
+def working(server_url: str, secrets: GatewaySecrets, world: SimulatedWorld, **options: Any) -> Iterator[StandInWorker]:
+    """Run a stand-in worker while the block runs."""
+    ended = threading.Event()
+    with open_client(server_url, secrets.worker_keys[0]) as client:
+        worker = StandInWorker(client, "stand-in", draw=WorldArtist(world).draw, wait_s=0.5, **options)
+        thread = threading.Thread(target=worker.run, args=(ended,), daemon=True)
+        thread.start()
+        try:
+            yield worker
+        finally:
+            ended.set()
+            thread.join(20)
+
+
+@contextmanager
+def running_system(
+    folder: Path, *, url: str | None = None, partitions: int = 2, refuse: str | None = None, **settings: Any
+) -> Iterator[System]:
+    """Run everything while the block runs."""
+    world = SimulatedWorld(models=6, k=4, seed=5, arena_id=ARENA, require_token=True, skip_share=0.0)
+    log = open_log(url or f"sqlite:{folder / 'events.db'}")
+    log.create_topics({**PARTITIONS, VOTES: partitions})
+    make_arenas(log, world)
+    with ExitStack() as stack:
+        chosen = make_settings(folder, **settings)
+        server = stack.enter_context(serving(log, folder / "store", chosen))
+        system = System(folder, log, server, open_secrets(folder / "gateway", lambda: "never"), world)
+        stack.enter_context(running_job(log, system.store, system.keys))
+        stack.enter_context(working(server.url, system.secrets, world, refuse=refuse))
+        with system.client() as client:
+            wait_until(lambda: client.ready().status == "ok", 60)
+            wait_until(lambda: ARENA in {arena.id for arena in client.arenas()}, 60)
+        yield system
+
+
+def published_votes(system: System, arena: str = ARENA) -> int:
+    """Return how many votes the published board of an arena has."""
+    return StoreReader(system.store).board(arena).votes
