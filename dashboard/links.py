@@ -20,6 +20,7 @@ MODEL_PAGE: Final = "model"
 BOARD_PAGE: Final = ""
 """The app's own address."""
 PAIRS_PAGE: Final = "pairs"
+VOTE_PAGE: Final = "vote"
 
 
 def make_address(page: str, **query: str) -> str:

@@ -30,7 +30,8 @@ def command() -> None:
     metavar="FILE",
     help="File with a password. Operators who know it see the records that could not be used; nobody without it.",
 )
-def serve(store: Path, port: int, host: str, operator_password: Path | None) -> None:
+@click.option("--gateway", envvar="KWISE_GATEWAY", metavar="URL", help="Gateway that the voting page votes at.")
+def serve(store: Path, port: int, host: str, operator_password: Path | None, gateway: str | None) -> None:
     r"""Show the boards of a store in a browser, live, until Ctrl-C.
 
     The store need not exist yet: the page waits for it.
@@ -49,7 +50,7 @@ def serve(store: Path, port: int, host: str, operator_password: Path | None) -> 
 
     port = port or find_free_port(host)
     with _signals_as_interrupts():
-        server = start_dashboard(store, port, host, operator_password=operator_password)
+        server = start_dashboard(store, port, host, operator_password=operator_password, gateway=gateway)
         try:
             wait_until_ready(server, port, host)
             note(f"dashboard of {store} at {make_address(host, port)} (Ctrl-C ends it)")

@@ -259,7 +259,7 @@ class StoreReader:
         """
 
         def read(manifest: ArenaManifest) -> pa.Table:
-            chosen = _pick_board(manifest.publication, method).method
+            chosen = pick_board(manifest.publication, method).method
             files = self._history_paths(manifest, since=None, until=None)
             if not files:
                 return PRECISION_SCHEMA.empty_table()
