@@ -14,9 +14,10 @@ from dashboard.markup import render_notice, render_section, render_title
 from dashboard.operator_html import compare_samples, render_operations, render_panels
 from dashboard.operator_letters import SHOWN, list_reasons, render_letters, tabulate_letters
 from dashboard.operator_login import draw_login, draw_logout, is_logged_in, password_file
+from dashboard.operator_queue import ArenaQueue, fetch_queue, render_queue
 from dashboard.operator_trend import HEIGHT, make_operations_trend, tabulate_samples
 from dashboard.operator_weights import render_weights
-from dashboard.server import PASSWORD_VARIABLE
+from dashboard.server import PASSWORD_VARIABLE, gateway_url
 from dashboard.shell import open_source
 from dashboard.source import Source, UnavailableError
 from dashboard.theme import DARK, LIGHT
@@ -56,8 +57,21 @@ def _draw_rest(source: Source) -> None:
         source.overview()
     except UnavailableError:
         return  # said above
+    if (gateway := gateway_url()) is not None:
+        _draw_queue(gateway)
     _draw_weights(source)
     _draw_letters(source)
+
+
+@st.fragment(run_every=TREND_EVERY)
+def _draw_queue(gateway: str) -> None:
+    st.html(render_queue(_ask_queue(gateway)))
+
+
+@st.cache_data(ttl=TREND_EVERY / 2, max_entries=4, show_spinner=False)
+def _ask_queue(gateway: str) -> list[ArenaQueue] | None:
+    """Ask once for all who look at the same time."""
+    return fetch_queue(gateway)
 
 
 def _has_status(source: Source) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from dashboard.server import find_free_port, make_address, start_dashboard, stop_dashboard, wait_until_ready
 from pipeline.store.duck_store import DuckStore
+from tests.dashboard.looks import expect_accessible, expect_no_overflow
 from tests.dashboard.made_status import make_status
 from tests.dashboard.made_store import MODELS, wall_ms
 
@@ -91,25 +90,6 @@ def test_page_is_accessible_and_fits_in_both_themes_and_sizes(page: Page, addres
         page.set_viewport_size({"width": width, "height": height})
         expect_no_overflow(page)
         expect_accessible(page)
-
-
-def expect_no_overflow(page: Page) -> None:
-    """Expect nothing that would have to be scrolled sideways for."""
-    page.wait_for_function(
-        "() => { const main = document.querySelector('[data-testid=stMain]');"
-        " return main.scrollWidth <= main.clientWidth && document.documentElement.scrollWidth <= innerWidth }"
-    )
-
-
-def expect_accessible(page: Page) -> None:
-    """Expect no finding of axe that it calls serious or critical."""
-    found = Axe().run(page).response["violations"]
-    serious = [
-        {"rule": each["id"], "nodes": [node["html"][:160] for node in each["nodes"][:4]]}
-        for each in found
-        if each["impact"] in {"serious", "critical"}
-    ]
-    assert serious == [], json.dumps(serious, indent=1)
 
 
 def test_link_to_a_model_is_followed_within_the_session_and_back(page: Page, address: str) -> None:

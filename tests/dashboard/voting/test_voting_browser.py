@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from dashboard.server import find_free_port, make_address, start_dashboard, stop_dashboard, wait_until_ready
 from pipeline.store.reader import StoreReader
 from tests.conftest import wait_until
-from tests.dashboard.test_pages_browser import expect_accessible, expect_no_overflow
+from tests.dashboard.looks import expect_accessible, expect_no_overflow
 from tests.dashboard.voting.relay import Relay, relaying
 from tests.gateway.systems import ARENA, System, published_votes, running_system
 
