@@ -18,6 +18,8 @@ from typing import Final
 from dashboard.theme import theme_options
 
 DEFAULT_HOST: Final = "127.0.0.1"
+GATEWAY_VARIABLE: Final = "KWISE_GATEWAY"
+PASSWORD_VARIABLE: Final = "KWISE_OPERATOR_PASSWORD_FILE"
 DEFAULT_PORT: Final = 8501
 
 _HERE: Final = Path(__file__).resolve().parent
@@ -42,8 +44,23 @@ class DashboardError(Exception):
     """The app cannot be started. Says why and what to do."""
 
 
-def start_dashboard(store: Path, port: int = DEFAULT_PORT, host: str = DEFAULT_HOST) -> subprocess.Popen[bytes]:
+def gateway_url() -> str | None:
+    """Return where this app's gateway is; None where it has none."""
+    return os.environ.get(GATEWAY_VARIABLE) or None
+
+
+def start_dashboard(
+    store: Path,
+    port: int = DEFAULT_PORT,
+    host: str = DEFAULT_HOST,
+    *,
+    operator_password: Path | None = None,
+    gateway: str | None = None,
+) -> subprocess.Popen[bytes]:
     """Start the server for `store`, which need not exist yet, and return at once; `wait_until_ready` waits for it.
+
+    `operator_password`: a file with the password of operators; without it there is no login. `gateway`: its address;
+    without it nobody can vote.
 
     It ends on SIGTERM (`stop_dashboard`), and has a session of its own, so that Ctrl-C reaches it through us alone:
     Streamlit answers it with a traceback while it starts. Raises `DashboardError` where Streamlit is not installed or
@@ -56,11 +73,22 @@ def start_dashboard(store: Path, port: int = DEFAULT_PORT, host: str = DEFAULT_H
     flags = [f"--{name}={value}" for name, value in options.items()]
     return subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", str(_HERE / "app.py"), *flags],
-        env={**os.environ, "KWISE_STORE": str(Path(store).absolute())},
+        env=_make_environment(store, operator_password, gateway),
         start_new_session=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
+
+
+def _make_environment(store: Path, operator_password: Path | None, gateway: str | None) -> dict[str, str]:
+    environment = {**os.environ, "KWISE_STORE": str(Path(store).absolute())}
+    for name in (PASSWORD_VARIABLE, GATEWAY_VARIABLE):
+        environment.pop(name, None)
+    if gateway is not None:
+        environment[GATEWAY_VARIABLE] = gateway
+    if operator_password is not None:
+        environment[PASSWORD_VARIABLE] = str(Path(operator_password).absolute())
+    return environment
 
 
 def wait_until_ready(
