@@ -10,8 +10,8 @@ from numpy.random import Generator
 from pipeline.contracts.arena import Arena, RegisteredArena
 from pipeline.contracts.ids import random_id
 from pipeline.contracts.matchup import Matchup, MatchupPrompt
-from pipeline.matchmaking.gibbs_policy import BELIEF_FIT
 from pipeline.contracts.snapshot import Publication
+from pipeline.matchmaking.gibbs_policy import BELIEF_FIT
 from pipeline.matchmaking.policies import needs_belief, propose_sets
 from pipeline.matchmaking.view import ArenaView, Belief, sparse_pair_rows
 from pipeline.rating.ksort_filter import KsortState

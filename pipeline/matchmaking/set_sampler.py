@@ -258,7 +258,7 @@ def _measure_gain(draws: NDArray[np.float64], near: NDArray[np.int64], c: int, o
             known += orders[code]
             gain -= _weigh_log(orders[code])
         gain += _weigh_log(known)
-    return gain / draws.shape[1]
+    return float(gain / draws.shape[1])
 
 
 @njit(nogil=True, cache=True)
@@ -276,7 +276,7 @@ def _measure_place(
     entropy = _weigh_log(float(draws.shape[1]))
     for count in orders:
         entropy -= _weigh_log(count)
-    return entropy / draws.shape[1]
+    return float(entropy / draws.shape[1])
 
 
 @njit(nogil=True, cache=True)
