@@ -37,7 +37,7 @@ def make_app(gateway: Gateway) -> ASGIApp:
         exception_handlers={
             GatewayError: on_gateway_error,
             DispatcherError: on_dispatcher_error,
-            RequestValidationError: _on_bad_parameter,
+            RequestValidationError: on_bad_parameter,
             HTTPException: on_http_error,
             Exception: on_failure,
         },
@@ -70,7 +70,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-async def _on_bad_parameter(_request: Request, error: Exception) -> Response:
+async def on_bad_parameter(_request: Request, error: Exception) -> Response:
     """Answer a request whose path or query is not what it must be; what was sent is not repeated."""
     assert isinstance(error, RequestValidationError)
     named = ", ".join(sorted({str(each["loc"][-1]) for each in error.errors()}))

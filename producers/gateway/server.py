@@ -15,7 +15,7 @@ import uvicorn
 from pipeline.contracts.log import EventLog
 from producers.gateway.app import make_app
 from producers.gateway.errors import SettingsError
-from producers.gateway.service import open_gateway, wall_clock
+from producers.gateway.service import Gateway, open_gateway, wall_clock
 from producers.gateway.settings import GatewaySettings
 
 _BACKLOG: Final = 2048
@@ -34,6 +34,7 @@ class GatewayServer:
         self.is_ended = threading.Event()
         """Set when it serves no more, whatever the reason."""
         self._server: uvicorn.Server | None = None
+        self._gateway: Gateway | None = None
         self._failure: BaseException | None = None
         host, port = listener.getsockname()[:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -67,7 +68,7 @@ class GatewayServer:
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=round(self._settings.shutdown_seconds),
             )
-            self._server = uvicorn.Server(config)
+            self._server, self._gateway = uvicorn.Server(config), gateway
             self._started.set()
             if not self._stopping.is_set():
                 await self._server.serve(sockets=[self._listener])
@@ -81,6 +82,8 @@ class GatewayServer:
     def stop(self) -> None:
         """Take nothing new, and end when what is under way is done."""
         self._stopping.set()
+        if self._gateway is not None:
+            self._gateway.dispatcher.stop_leasing()  # workers who wait for jobs are answered now
         if self._server is not None:
             self._server.should_exit = True
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 
-class MemoryObjects(fs.FileSystemHandler):  # type: ignore[misc]
+class MemoryObjects(fs.FileSystemHandler):
     """Objects by key. `breaks_after`: so many bytes of a write arrive, then it fails; None: all do."""
 
     def __init__(self) -> None:

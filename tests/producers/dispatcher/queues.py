@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.contracts.generation import WorkJob
+from pipeline.contracts.generation import WorkJob, WorkPrompt
 from pipeline.contracts.matchup import Matchup, MatchupPrompt
 from producers.artifacts.media import TEXT
 from producers.artifacts.store import open_artifacts
@@ -80,10 +80,16 @@ def make_custom(number: int, *, expires: int = START + TTL) -> Matchup:
     return make_matchup(number, prompt_id=f"c-{number}", expires=expires)
 
 
+def prompt_of(job: WorkJob) -> WorkPrompt:
+    """Return the prompt of a job, which the dispatcher always gives."""
+    assert job.prompt is not None
+    return job.prompt
+
+
 def finish(dispatcher: Dispatcher, jobs: Iterable[WorkJob], now: int) -> None:
     """Hand in an artifact for each job."""
     for job in jobs:
-        artifact = dispatcher.artifacts.put(f"{job.model}: {job.prompt.text}".encode(), TEXT)
+        artifact = dispatcher.artifacts.put(f"{job.model}: {prompt_of(job).text}".encode(), TEXT)
         dispatcher.finish_job(job.job_id, job.fence, artifact, now)
 
 

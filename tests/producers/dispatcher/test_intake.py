@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from pipeline.contracts.log import MATCHUPS, LogError, LogUnavailable, Record
+from pipeline.contracts.log import MATCHUPS, LogError, LogUnavailable, Position, Record, TopicPartition
 from pipeline.contracts.matchup import Matchup, encode_matchup
+from pipeline.eventlog.reader import PartitionReader
 from pipeline.eventlog.sqlite_log import SqliteLog
 from producers.dispatcher.dispatcher import Dispatcher
 from producers.dispatcher.intake import Intake, parse_matchup
@@ -69,9 +70,14 @@ def test_a_restart_goes_on_where_the_last_run_ended(
     first.close()
     positions = dispatcher.position()
     assert sum(position.offset for position in positions.values()) == 250
-    starts = []
+    starts: list[Mapping[TopicPartition, Position]] = []
     reader = log.reader
-    monkeypatch.setattr(log, "reader", lambda given, live: starts.append(given) or reader(given, live=live))
+
+    def note_start(given: Mapping[TopicPartition, Position], *, live: bool) -> PartitionReader:
+        starts.append(given)
+        return reader(given, live=live)
+
+    monkeypatch.setattr(log, "reader", note_start)
     append(log, make_matchup(251))
     open_intake()
     wait_until(lambda: taken(dispatcher) == 251)

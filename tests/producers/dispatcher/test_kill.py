@@ -15,6 +15,7 @@ from pipeline.contracts.log import MATCHUPS, Position, Record, TopicPartition
 from pipeline.contracts.matchup import encode_matchup
 from pipeline.eventlog.blocks import wall_clock_ms
 from pipeline.eventlog.sqlite_log import SqliteLog
+from producers.dispatcher.intake import Intake
 from producers.dispatcher.types import MatchupState
 from tests.conftest import wait_until
 from tests.producers.dispatcher import kill_child
@@ -91,14 +92,14 @@ def kill_again_and_again(folder: Path, kills: int, seed: int) -> None:
 def check_the_rest(folder: Path, proposer: Proposer, reported: list[str]) -> None:
     """Finish what is left: every proposal is shown exactly once in the end, those that were shown already not again."""
     queue = kill_child.open_queue(folder)
-    intake = kill_child.Intake(SqliteLog(folder / "log.db"), queue)
+    intake = Intake(SqliteLog(folder / "log.db"), queue)
     wait_until(lambda: queue.position() == proposer.ends())
     intake.close()
     assert intake.problem is None
     shown_before = {each for each in proposer.ids if queue.showing(each) is not None}
     assert shown_before >= set(reported)
     now = wall_clock_ms() + 2_000  # all leases of the dead have run out
-    rest = []
+    rest: list[str] = []
     while len(rest) + len(shown_before) < len(proposer.ids):
         work_off(queue, now)
         rest.append(must_show(queue, "last", now).matchup.matchup_id)

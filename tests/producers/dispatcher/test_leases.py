@@ -25,6 +25,7 @@ from tests.producers.dispatcher.queues import (
     make_custom,
     make_matchup,
     must_show,
+    prompt_of,
     work_off,
 )
 
@@ -76,11 +77,11 @@ def test_a_custom_prompt_goes_before_everything(dispatcher: Dispatcher) -> None:
     take(dispatcher, 3, priority=10)
     dispatcher.add_custom(make_custom(9), "v")
     jobs = dispatcher.lease_jobs("w", resident=["alpha"], now=START)
-    assert jobs[0].prompt.id == "c-9"
+    assert prompt_of(jobs[0]).id == "c-9"
     while jobs:
         finish(dispatcher, jobs, START)
         jobs = dispatcher.lease_jobs("w", max_jobs=1, now=START)
-        if not any(job.prompt.id == "c-9" for job in jobs):
+        if not any(prompt_of(job).id == "c-9" for job in jobs):
             break
     assert dispatcher.counts(START).arenas[ARENA].ready == 1
 
@@ -223,7 +224,7 @@ def test_a_refusal_is_shown_and_all_refusals_cancel(dispatcher: Dispatcher) -> N
     take(dispatcher, 2)
     for model in MODELS:
         for job in lease_model(dispatcher, model, START):
-            if job.prompt.id == "p-1" or model == "beta":
+            if prompt_of(job).id == "p-1" or model == "beta":
                 dispatcher.refuse_job(job.job_id, job.fence, "not this", START)
                 dispatcher.refuse_job(job.job_id, job.fence, "not this", START)
             else:
@@ -240,9 +241,8 @@ def test_one_broken_model_does_not_hold_up_the_others(dispatcher: Dispatcher) ->
     """A model that no worker serves, or that pauses after a failure, is no part of what is in the making."""
     dispatcher.take_proposals([make_matchup(number, models=("alpha", "lost")) for number in range(1, 601)], {})
     dispatcher.take_proposals([make_matchup(number, models=("alpha", "beta")) for number in range(601, 611)], {})
-    served = {"models": ["alpha", "beta"]}
     done = 0
-    while jobs := dispatcher.lease_jobs("w", now=START, **served):
+    while jobs := dispatcher.lease_jobs("w", models=["alpha", "beta"], now=START):
         finish(dispatcher, jobs, START)
         done += len(jobs)
     assert done == 20
@@ -256,7 +256,7 @@ def test_what_was_begun_long_ago_goes_before_loaded_models(dispatcher: Dispatche
     dispatcher.take_proposals(
         [make_matchup(number, models=("alpha", "beta"), expires=START + TTL) for number in range(2, 9)], {}
     )
-    assert {job.model for job in dispatcher.lease_jobs("w1", resident=["alpha"], now=START)} == {"alpha"}
+    assert {job.model for job in dispatcher.lease_jobs("w1", resident=["alpha"], now=START + 5 * SECOND)} == {"alpha"}
     assert {job.model for job in dispatcher.lease_jobs("w2", resident=["beta"], now=now)} == {"rare"}
 
 
@@ -265,7 +265,7 @@ def test_a_matchup_too_old_to_be_made_in_time_is_not_begun(dispatcher: Dispatche
     horizon = START + round((settings.min_vote_s + settings.lead_s) * SECOND)
     dispatcher.take_proposals([make_matchup(1, expires=horizon), make_matchup(2, expires=horizon + 1)], {})
     jobs = dispatcher.lease_jobs("w", now=START)
-    assert [job.prompt.id for job in jobs] == ["p-2"]
+    assert [prompt_of(job).id for job in jobs] == ["p-2"]
 
 
 def test_nothing_is_lent_after_the_end_was_announced(dispatcher: Dispatcher, clock: Clock) -> None:

@@ -26,6 +26,7 @@ from tests.producers.dispatcher.queues import (
     make_matchup,
     must_show,
     open_dispatcher,
+    prompt_of,
     take_ready,
     work_off,
 )
@@ -121,7 +122,7 @@ def test_a_job_says_how_the_model_makes_artifacts(tmp_path: Path, clock: Clock) 
         dispatcher.take_proposals([make_matchup(1)], {})
         (job,) = dispatcher.lease_jobs("w", now=START)
     assert (job.generator, job.generation, job.format) == (maker.generator, maker.generation, maker.format)
-    assert (job.prompt.text, job.prompt.seed) == ("a thing, number 1", 7)
+    assert (prompt_of(job).text, prompt_of(job).seed) == ("a thing, number 1", 7)
 
 
 def test_other_generation_settings_are_another_job(tmp_path: Path, clock: Clock) -> None:

@@ -10,13 +10,28 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as profile
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from producers.artifacts.media import TEXT
 from producers.dispatcher.errors import AlreadyVoted, MatchupExpired, StaleFence, UnknownMatchup
 from producers.dispatcher.settings import DispatcherSettings
 from producers.dispatcher.types import JobState, MatchupState, Showing
-from tests.producers.dispatcher.queues import ARENA, MODELS, SECOND, Clock, make_matchup, open_dispatcher
+from tests.producers.dispatcher.queues import (
+    ARENA,
+    MODELS,
+    SECOND,
+    Clock,
+    make_matchup,
+    open_dispatcher,
+    prompt_of,
+)
 from tests.producers.dispatcher.simple_queue import JobKey, SimpleQueue
 
 SETTINGS = DispatcherSettings(
@@ -95,7 +110,7 @@ class DispatcherMachine(RuleBasedStateMachine):
             assert job.model not in exclude
             assert job.fence > self.last_fence
             self.last_fence = job.fence
-            key = (job.model, job.prompt.text)
+            key = (job.model, str(prompt_of(job).text))
             self.model.lease(key, job.fence, self.now)
             assert job.attempt == self.model.jobs[key].attempts
             loans.append((key, job.job_id, job.fence))
@@ -234,7 +249,6 @@ TestDispatcher.settings = profile(max_examples=60, stateful_step_count=50)
 
 
 @pytest.mark.slow
-class TestDispatcherLong(DispatcherMachine.TestCase):  # type: ignore[misc, name-defined]
-    """The same, for longer."""
-
-    settings = profile(max_examples=1_500, stateful_step_count=80)
+@pytest.mark.timeout(1800)
+def test_the_same_for_longer() -> None:
+    run_state_machine_as_test(DispatcherMachine, settings=profile(max_examples=1_500, stateful_step_count=80))
