@@ -87,6 +87,10 @@ class GatewayServer:
         if self._server is not None:
             self._server.should_exit = True
 
+    def close(self) -> None:
+        """Give the address back. Idempotent."""
+        self._listener.close()
+
     def raise_failure(self) -> None:
         """Raise what ended it, unless that was a stop."""
         if self._failure is not None:
@@ -120,6 +124,7 @@ def serving(
     finally:
         server.stop()
         thread.join(_JOIN_SECONDS + settings.shutdown_seconds)
+        server.close()
     server.raise_failure()
 
 

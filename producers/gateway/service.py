@@ -26,10 +26,10 @@ from producers.dispatcher.intake import Intake
 from producers.dispatcher.types import Maker
 from producers.gateway.artifacts import ArtifactDesk
 from producers.gateway.callers import Callers
+from producers.gateway.drawing import MatchupDrawer
 from producers.gateway.errors import SettingsError
 from producers.gateway.limits import Limit
 from producers.gateway.metrics import GatewayMetrics
-from producers.gateway.prompts import PromptDrawer
 from producers.gateway.published import PublishedWatch
 from producers.gateway.secret_file import open_secrets
 from producers.gateway.settings import GatewaySettings
@@ -131,9 +131,10 @@ async def open_gateway(
         inner.callback(dispatcher.close)
         intake = Intake(log, dispatcher, is_known=lambda matchup: _is_known(watch, matchup, clock()))
         inner.callback(intake.close)
-        inner.callback(Upkeep(dispatcher, clock).close)
         matchups = log.writer(patience_s=_MATCHUPS_PATIENCE_S)
         inner.callback(matchups.close)
+        drawer = MatchupDrawer(reader, np.random.default_rng(), clock)
+        inner.callback(Upkeep(dispatcher, drawer, matchups, clock).close)
         writer = await stack.enter_async_context(
             VoteWriter(log.url, check=False, linger=settings.linger_seconds, delivery_timeout=settings.delivery_seconds)
         )
@@ -141,7 +142,7 @@ async def open_gateway(
         stack.callback(threads.close)
         voters = Voters(secret.voter_secret)
         shown = RecentShowings()
-        drawer = PromptDrawer(reader, np.random.default_rng(), clock) if settings.custom_prompts else None
+        custom = drawer if settings.custom_prompts else None
         yield Gateway(
             settings=settings,
             callers=Callers(voters, secret, secrets.token_bytes(32), lambda: secrets.token_hex(16)),
@@ -153,7 +154,7 @@ async def open_gateway(
             artifacts=artifacts,
             keys=keys,
             showings=ShowingDesk(
-                dispatcher, keys, voters, watch, drawer, settings.max_prompt_chars, matchups, shown, threads, clock
+                dispatcher, keys, voters, watch, custom, settings.max_prompt_chars, matchups, shown, threads, clock
             ),
             votes=VoteDesk(dispatcher, keys, voters, watch, writer, shown, threads, clock),
             writer=writer,

@@ -15,8 +15,9 @@ from producers.dispatcher import types as queue
 from producers.dispatcher.dispatcher import Dispatcher
 from producers.gateway.batches import Batches
 from producers.gateway.claims import claim_of
+from producers.gateway.drawing import MatchupDrawer
 from producers.gateway.errors import GatewayError
-from producers.gateway.prompts import PromptDrawer, check_prompt
+from producers.gateway.prompts import check_prompt
 from producers.gateway.published import PublishedWatch
 from producers.gateway.threads import Threads
 from producers.gateway.voters import Voters
@@ -64,7 +65,7 @@ class ShowingDesk:
         keys: KeyringFile,
         voters: Voters,
         watch: PublishedWatch,
-        drawer: PromptDrawer | None,
+        drawer: MatchupDrawer | None,
         max_prompt_chars: int,
         writer: LogWriter,
         shown: RecentShowings,
@@ -107,7 +108,7 @@ class ShowingDesk:
             raise GatewayError(403, "no_custom_prompts", "this gateway takes no prompts of voters' own")
         prompt = check_prompt(text, self._max_prompt_chars)
         voter = self._voters.voter_id(identity, self._clock())
-        matchup = await self._threads.run(self._drawer.draw, arena_id, prompt)
+        matchup = await self._threads.run(self._drawer.draw_for, arena_id, prompt)
         ticket = await self._threads.run(self._announce, matchup, voter)
         return Wait(wait_s=1.0, ticket=ticket)
 
