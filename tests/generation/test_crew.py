@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import signal
 import sys
 import threading
+from types import FrameType
 from typing import cast
 
 import pytest
@@ -35,8 +37,13 @@ def make_crew(*failures: Exception | None) -> list[Worker]:
 
 
 def is_main_thread_waiting() -> bool:
-    frame = sys._current_frames()[cast(int, threading.main_thread().ident)]
-    return frame.f_code.co_filename == threading.__file__ and frame.f_code.co_name == "wait"
+    """Whether the main thread waits for futures."""
+    frame: FrameType | None = sys._current_frames()[cast(int, threading.main_thread().ident)]
+    if frame is None or frame.f_code.co_filename != threading.__file__:
+        return False
+    while frame is not None and frame.f_code.co_filename != concurrent.futures._base.__file__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def test_one_that_fails_stops_the_others() -> None:
