@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Final
 
 from generation.worker.worker import Worker
+
+# The kernel may hand a signal to any thread, and Python's handler runs in the main one, which an endless wait would
+# not leave for it.
+_LOOK_S: Final = 0.2
 
 
 def run_crew(workers: Sequence[Worker], stop: threading.Event) -> None:
@@ -27,5 +32,7 @@ def run_crew(workers: Sequence[Worker], stop: threading.Event) -> None:
 
     with ThreadPoolExecutor(len(workers), thread_name_prefix="worker") as pool:
         running = [pool.submit(run, worker) for worker in workers]
-        for each in running:
-            each.result()
+        while wait(running, _LOOK_S).not_done:
+            pass
+    for each in running:
+        each.result()

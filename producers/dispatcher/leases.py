@@ -183,8 +183,8 @@ def choose_batch(candidates: list[Candidate], resident: Collection[str], now: in
     if not groups:
         return []
     late = [each for each in candidates if each.late_at and each.late_at < now]
-    latest = min(late, key=lambda each: each.late_at or 0, default=None)  # of equals the first, as below
-    late_group = latest and (latest.arena, latest.model)
+    longest = min(late, key=lambda each: each.late_at or 0, default=None)  # of equals the first, as below
+    late_group = longest and (longest.arena, longest.model)
 
     def rank(group: tuple[str, str]) -> tuple[bool, bool, bool, int]:
         members = groups[group]
