@@ -37,10 +37,18 @@ class Booth {
     keepCookie(data.cookie);
     if (data.matchup && data.pictures) this.pictures = new Map([[data.matchup, data.pictures]]);
     if (data.matchup && !this.pictures.has(data.matchup)) return this.send({ act: "resend" });
-    if (data.poll_ms) this.timer = setTimeout(() => this.send({ act: "look" }), data.poll_ms);
+    if (data.poll_ms) this.lookAgain(data.poll_ms);
     if (data.matchup && this.state?.matchup !== data.matchup) this.begin(data);
     if (data.stage !== "vote") this.cancel();
     this.draw();
+  }
+
+  /** Asks after a while; once more, later, if no answer comes: what is sent while the server is busy may be lost. */
+  lookAgain(after) {
+    this.timer = setTimeout(() => {
+      this.send({ act: "look" });
+      this.lookAgain(Math.min(2 * after + 1000, 10_000));
+    }, after);
   }
 
   begin(data) {

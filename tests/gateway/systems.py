@@ -99,9 +99,7 @@ def running_job(log: EventLog, folder: Path, keys: Path | None) -> Iterator[list
         try:
             with open_store(folder, holder="a test") as store:
                 rate = RateSettings(propose=True)
-                run_job(
-                    log, store, rate, owner_key=str(folder), stop=stop, announce=said.append, token_keys=keys
-                )
+                run_job(log, store, rate, owner_key=str(folder), stop=stop, announce=said.append, token_keys=keys)
         except BaseException as error:
             failed.append(error)
 
