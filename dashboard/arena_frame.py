@@ -69,9 +69,8 @@ def open_arena(page: str = "") -> OpenArena | None:
     return OpenArena(source, titles, arena, methods, publication)
 
 
-def choose_arena(opened: OpenArena) -> None:
-    """Draw the choice of the arena, where there is one."""
-    titles = opened.titles
+def choose_arena(titles: dict[str, str], arena: str) -> None:
+    """Draw the choice of the arena, where there is one; `arena` is the one that was adopted."""
     if len(titles) > 1:
         st.selectbox(
             "Arena",
@@ -82,7 +81,7 @@ def choose_arena(opened: OpenArena) -> None:
             args=("arena",),
             width=260,
         )
-    write_choice("arena", opened.arena)
+    write_choice("arena", arena)
 
 
 def choose_method(opened: OpenArena, others: dict[str, str] | None = None) -> str:
@@ -97,10 +96,10 @@ def choose_method(opened: OpenArena, others: dict[str, str] | None = None) -> st
     return method
 
 
-def tell_unknown_arena(opened: OpenArena) -> None:
-    """Say that a link names an arena that is not there."""
+def tell_unknown_arena(shown: str) -> None:
+    """Say that a link names an arena that is not there; `shown` is the title of the one that is."""
     if (asked := unknown_choice("arena")) is not None:
-        draw_notice(notices.unknown_arena(asked, opened.title))
+        draw_notice(notices.unknown_arena(asked, shown))
 
 
 @st.fragment(run_every=TABLE_EVERY)

@@ -77,7 +77,7 @@ def show_board_page() -> None:
         return
     heading = st.container()
     method, search = _draw_controls(opened)
-    tell_unknown_arena(opened)
+    tell_unknown_arena(opened.title)
     shown = opened.methods[0] if method == ALL_METHODS else method
     with heading:
         _draw_heading(opened.source, opened.arena, shown)
@@ -102,7 +102,7 @@ def _draw_controls(opened: OpenArena) -> tuple[str, Search]:
     facets = list_facets(opened.publication.registered.models)
     others = {ALL_METHODS: "Side by side"} if len(opened.methods) > 1 else {}
     with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
-        choose_arena(opened)
+        choose_arena(opened.titles, opened.arena)
         method = choose_method(opened, others)
         words = st.text_input(
             "Find", key="find", placeholder="Model, organization or license", width="stretch", live=True,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 import streamlit as st
 
 from dashboard import notices
+from dashboard.arena_frame import now_ms, palette_now
 from dashboard.download import Picture, draw_downloads
 from dashboard.job_state import judge_job
 from dashboard.markup import render_notice, render_section, render_title
@@ -20,7 +20,6 @@ from dashboard.operator_weights import render_weights
 from dashboard.server import PASSWORD_VARIABLE, gateway_url
 from dashboard.shell import open_source
 from dashboard.source import Source, UnavailableError
-from dashboard.theme import DARK, LIGHT
 
 STATUS_EVERY: Final = 1.0
 TREND_EVERY: Final = 5.0
@@ -86,7 +85,7 @@ def _has_status(source: Source) -> bool:
 def _wait(source: Source) -> None:
     """Say what is missing, and start anew when it has come."""
     try:
-        notice = judge_job(_now(), source.beat(), source.path).notice
+        notice = judge_job(now_ms(), source.beat(), source.path).notice
     except UnavailableError as unavailable:
         notice = unavailable.notice
     if _has_status(source):
@@ -103,7 +102,7 @@ def _draw_figures(source: Source) -> None:
         return
     if beat is None or beat.status is None:
         st.rerun()
-    now = _now()
+    now = now_ms()
     state = judge_job(now, beat, source.path)
     lately = compare_samples(samples, beat.time, beat.status)
     st.html(_TITLE + render_operations(beat, beat.status, state, lately, now))
@@ -117,7 +116,7 @@ def _draw_trend(source: Source) -> None:
         samples = source.recent()
     except UnavailableError:
         return  # said above
-    option = make_operations_trend(samples, DARK if st.context.theme.type == "dark" else LIGHT)
+    option = make_operations_trend(samples, palette_now())
     if option is None:
         return
     st.html(render_section("The last hour", "Times are UTC. The dashed line is what the project promises."))
@@ -134,7 +133,7 @@ def _draw_panels(source: Source) -> None:
         return
     if beat is None or beat.status is None:
         return
-    now = _now()
+    now = now_ms()
     st.html(render_panels(beat, beat.status, judge_job(now, beat, source.path), source.path, now))
 
 
@@ -181,7 +180,3 @@ def _draw_found(source: Source, reason: str | None) -> None:
         st.html(render_notice(notices.no_letters()))
         return
     st.html(render_letters(letters))
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

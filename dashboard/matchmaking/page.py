@@ -54,10 +54,10 @@ def show_matchmaking_page() -> None:
     draw_title(opened.source, opened.arena, _TITLE, opened.title)
     if len(opened.titles) > 1:
         with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
-            choose_arena(opened)
+            choose_arena(opened.titles, opened.arena)
     else:
-        choose_arena(opened)
-    tell_unknown_arena(opened)
+        choose_arena(opened.titles, opened.arena)
+    tell_unknown_arena(opened.title)
     _draw_proposals(opened)
     draw_downloads(
         lambda: tabulate_proposals(_judge(opened)[2]), make_file_name(opened.arena, "proposals"), "proposals-data"

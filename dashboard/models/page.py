@@ -60,10 +60,10 @@ def show_model_page() -> None:
         return
     head = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
-        choose_arena(opened)
+        choose_arena(opened.titles, opened.arena)
         model = _choose_model(opened, models)
         method = choose_method(opened)
-    tell_unknown_arena(opened)
+    tell_unknown_arena(opened.title)
     if (asked := unknown_choice("model")) is not None:
         draw_notice(notices.unknown_model(asked, model.name or model.id))
     with head:

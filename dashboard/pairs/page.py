@@ -39,10 +39,10 @@ def show_pairs_page() -> None:
         return
     draw_title(opened.source, opened.arena, _TITLE, opened.title)
     with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
-        choose_arena(opened)
+        choose_arena(opened.titles, opened.arena)
         shown = _choose_shown()
         first = _choose_window(len(opened.publication.registered.models))
-    tell_unknown_arena(opened)
+    tell_unknown_arena(opened.title)
     _draw_matrix(opened, shown, first)
     draw_downloads(lambda: write_pairs(opened.source.pairs(opened.arena)), make_file_name(opened.arena, "pairs"))
     _draw_surprises(opened)

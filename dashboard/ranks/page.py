@@ -42,7 +42,7 @@ def show_ranks_page() -> None:
     draw_title(opened.source, opened.arena, _TITLE, opened.title)
     names = {model.id: model.name or model.id for model in opened.publication.registered.models}
     with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
-        choose_arena(opened)
+        choose_arena(opened.titles, opened.arena)
         method = choose_method(opened)
         count = _choose_count(len(names))
         options = sorted(names, key=lambda model: names[model].casefold())
@@ -57,7 +57,7 @@ def show_ranks_page() -> None:
             width=300,
         )
         write_choices("models", lit)
-    tell_unknown_arena(opened)
+    tell_unknown_arena(opened.title)
     _draw_ranks(opened, method, count, tuple(lit))
     draw_downloads(
         lambda: _history_of(opened, method, count, tuple(lit))[0],

@@ -2,6 +2,7 @@
 // server says what is shown; order, ties and what can be undone live here until the vote is sent.
 const LETTERS = "ABCDEFGH";
 const GRACE_MS = 2000; // a click can be taken back so long
+const AGAIN_MS = 5000; // without an answer for so long, what was sent is sent again
 const DRAG_PX = 8; // less is a click
 const TIE_PART = 0.25; // of a picture's width or height at either end: dropped there it goes beside, else it ties
 
@@ -36,11 +37,18 @@ class Booth {
     this.data = data;
     keepCookie(data.cookie);
     if (data.matchup && data.pictures) this.pictures = new Map([[data.matchup, data.pictures]]);
-    if (data.matchup && !this.pictures.has(data.matchup)) return this.send({ act: "resend" });
-    if (data.poll_ms) this.timer = setTimeout(() => this.send({ act: "look" }), data.poll_ms);
+    if (data.matchup && !this.pictures.has(data.matchup)) return this.ask({ act: "resend" });
+    if (data.poll_ms) this.timer = setTimeout(() => this.ask({ act: "look" }), data.poll_ms);
     if (data.matchup && this.state?.matchup !== data.matchup) this.begin(data);
     if (data.stage !== "vote") this.cancel();
     this.draw();
+  }
+
+  /** Sends an act; again, if no answer comes: what is sent while the server is busy may be lost. */
+  ask(act) {
+    clearTimeout(this.timer);
+    this.send(act);
+    this.timer = setTimeout(() => this.ask(act), AGAIN_MS);
   }
 
   begin(data) {
@@ -166,13 +174,13 @@ class Booth {
     this.data = { ...this.data, stage: "sending" };
     this.draw();
     this.say("Sending.");
-    this.send({ act: "vote", matchup, mode, ranks, duration_ms: Math.round(performance.now() - began) });
+    this.ask({ act: "vote", matchup, mode, ranks, duration_ms: Math.round(performance.now() - began) });
   }
 
   next() {
     this.data = { ...this.data, stage: "leaving" };
     this.draw();
-    this.send({ act: "next" });
+    this.ask({ act: "next", matchup: this.data.matchup });
   }
 
   nextByKey(event) {
@@ -330,7 +338,7 @@ class Booth {
     link.onclick = (event) => {
       if (event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
       event.preventDefault();
-      this.send({ act: "open", matchup: model.model });
+      this.send({ act: "open", model: model.model });
     };
     box.append(make("b", {}, link));
     if (model.organization) box.append(make("span", { class: "muted" }, model.organization));

@@ -56,10 +56,14 @@ class Gate(Protocol):
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):
-    """What the browser says. `ranks` by slot; `matchup` is the one that it shows."""
+    """What the browser says. `ranks` by slot; `matchup` is the one that it shows; `model` is to be opened.
 
-    act: Literal["look", "next", "vote", "resend"]
+    An act may come twice: the browser sends it again when it hears nothing.
+    """
+
+    act: Literal["look", "next", "vote", "resend", "open"]
     matchup: str | None = None
+    model: str | None = None
     mode: Mode = "rank"
     ranks: tuple[int | None, ...] | None = None
     duration_ms: int = 0
@@ -114,15 +118,19 @@ class Booth:
         """Do what the browser asks for."""
         if act.act == "resend":
             self.delivered = None
-        elif act.act == "next":
+        elif act.act == "next" and act.matchup == self._matchup_id:
             self._clear()
             self._ask(gate, now)
-        elif act.act == "vote" and self.shown is not None and act.matchup == self.shown.matchup_id:
+        elif act.act == "vote" and act.matchup == self._matchup_id:
             if self.stage == "vote":
                 self.answer = Answer(act.mode, act.ranks, act.duration_ms)
                 self._send(gate, now)
         elif act.act == "look":
             self._look(gate, now)
+
+    @property
+    def _matchup_id(self) -> str | None:
+        return None if self.shown is None else self.shown.matchup_id
 
     def _clear(self) -> None:
         self.shown, self.answer, self.reveal, self.trouble = None, None, None, None

@@ -75,6 +75,11 @@ class HttpGate:
         with _in_words():
             return self.client.reveal(matchup_id)
 
+    def takes_prompts(self, arena: str) -> bool:
+        """Whether voters may type prompts."""
+        with _in_words():
+            return self.client.arena(arena).arena.custom_prompts
+
     def cookie(self) -> str | None:
         """Return what the browser is to keep."""
         return self.client.cookie

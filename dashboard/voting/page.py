@@ -9,14 +9,15 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard.arena_frame import draw_notice
-from dashboard.choices import adopt_choice, forget_unknown, write_choice
+from dashboard.arena_frame import choose_arena, draw_notice, tell_unknown_arena
+from dashboard.choices import adopt_choice
 from dashboard.links import MODEL_PAGE
 from dashboard.markup import render_title
 from dashboard.server import gateway_url
 from dashboard.shell import open_source, switch_to
 from dashboard.source import UnavailableError
 from dashboard.voting.booth import Booth, read_act
+from dashboard.voting.errors import GateError
 from dashboard.voting.gate import HttpGate, open_gate
 from pipeline.contracts.gateway import VOTER_COOKIE
 
@@ -25,6 +26,7 @@ _BOOTH: Final = "voting:booth"
 _GATE: Final = "voting:gate"
 _KEY: Final = "booth"
 _GO: Final = "voting:go"
+_PROMPTS: Final = "voting:prompts"
 
 
 def show_voting_page() -> None:
@@ -44,14 +46,11 @@ def show_voting_page() -> None:
     booth = st.session_state.setdefault(_BOOTH, Booth(arena))
     booth.enter(arena, gate, _now())
     with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
-        if len(titles) > 1:
-            st.selectbox(
-                "Arena", list(titles), format_func=lambda each: titles.get(each, each), key="arena",
-                on_change=forget_unknown, args=("arena",), width=260,
-            )  # fmt: skip
-        write_choice("arena", arena)
+        choose_arena(titles, arena)
+    tell_unknown_arena(titles[arena])
     _draw_booth(booth, gate)
-    _draw_own_prompt(booth, gate)
+    if _takes_prompts(gate, arena):
+        _draw_own_prompt(booth, gate)
 
 
 @st.fragment(run_every=1.0)
@@ -77,13 +76,12 @@ def _draw_booth(booth: Booth, gate: HttpGate) -> None:
 
 def _take_act() -> None:
     """Do what the browser asks for, before the booth is drawn again."""
-    message = st.session_state[_KEY].get("act")
-    if isinstance(message, dict) and message.get("act") == "open":
-        st.session_state[_GO] = str(message.get("matchup"))
+    act = read_act(st.session_state[_KEY].get("act"))
+    if act is None:
         return
-    act = read_act(message)
-    if act is not None:
-        st.session_state[_BOOTH].take(act, st.session_state[_GATE], _now())
+    if act.act == "open":
+        st.session_state[_GO] = act.model
+    st.session_state[_BOOTH].take(act, st.session_state[_GATE], _now())
 
 
 def _draw_own_prompt(booth: Booth, gate: HttpGate) -> None:
@@ -103,6 +101,17 @@ def _draw_own_prompt(booth: Booth, gate: HttpGate) -> None:
     if is_sent and text.strip():
         booth.ask_for(text.strip(), gate, _now())
         st.rerun()
+
+
+def _takes_prompts(gate: HttpGate, arena: str) -> bool:
+    """Whether voters may type prompts; asked until the gateway has said so once."""
+    known: dict[str, bool] = st.session_state.setdefault(_PROMPTS, {})
+    if arena not in known:
+        try:
+            known[arena] = gate.takes_prompts(arena)
+        except GateError:
+            return False  # the booth says what is the matter
+    return known[arena]
 
 
 def _open_gate(url: str) -> HttpGate:

@@ -157,7 +157,8 @@ def test_vote_that_comes_too_late_leads_to_another_matchup() -> None:
     booth.take(VOTE, gate, 0)
     view = booth.view(gate, 0)
     assert (view["trouble"]["title"], view["trouble"]["retry"], view["poll_ms"]) == ("Too late", False, None)
-    booth.take(Act(act="next"), gate, 0)
+    booth.take(Act(act="next", matchup="m1"), gate, 0)
+    booth.take(Act(act="next", matchup="m1"), gate, 0)  # it comes again
     assert booth.view(gate, 0)["matchup"] == "m2"
     assert "trouble" not in booth.view(gate, 0)
 
