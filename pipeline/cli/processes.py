@@ -1,4 +1,4 @@
-"""Programs that a command of ours starts and ends: each in a session of its own, so that Ctrl-C reaches it through us."""
+"""Programs that a command of ours starts and ends, each in a session of its own: Ctrl-C reaches them through us."""
 
 from __future__ import annotations
 
