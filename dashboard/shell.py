@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 import streamlit as st
 
 from dashboard.links import BOARD_PAGE, MODEL_PAGE, PAIRS_PAGE, VOTE_PAGE, follow_links
+from dashboard.pause_switch import show_pause_switch
 from dashboard.server import gateway_url
 from dashboard.source import Source
 from dashboard.theme import css_variables
@@ -48,6 +49,7 @@ def run_app() -> None:
     pages = _list_pages()
     chosen = st.navigation(list(pages.values()), position="top")
     follow_links(pages)
+    show_pause_switch()
     chosen.run()
 
 

@@ -13,13 +13,15 @@ import hmac
 import re
 import struct
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from pipeline.contracts.mac import Mac
 
 KEY_ID: Final = r"[a-z0-9]{1,16}"
 MIN_SECRET_BYTES: Final = 32
@@ -52,6 +54,7 @@ class TokenKey:
     id: str
     secret: bytes
     state: Literal["active", "retired"] = "active"
+    mac: Mac = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if re.fullmatch(KEY_ID, self.id) is None:
@@ -60,6 +63,7 @@ class TokenKey:
             raise TokenKeyError(
                 f"key {self.id}: its secret has {len(self.secret)} bytes; it needs {MIN_SECRET_BYTES} or more"
             )
+        object.__setattr__(self, "mac", Mac(self.secret))
 
     def __repr__(self) -> str:
         """Leave the secret out."""
@@ -183,4 +187,4 @@ def _words(column: pa.DictionaryArray) -> list[str]:
 def _sign(key: TokenKey, claims: Claims) -> str:
     chance = None if claims.propensity is None else _pack_double(claims.propensity)
     message = _encode((*claims[:5], chance, claims.expiry))
-    return urlsafe_b64encode(hmac.digest(key.secret, message, "sha256"))[:-1].decode()
+    return urlsafe_b64encode(key.mac.digest(message))[:-1].decode()

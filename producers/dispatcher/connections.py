@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -79,15 +79,24 @@ class GroupWriter:
         Raises what `work` raises, with nothing of it done, or `DispatcherError`.
         """
         piece = _Piece(work, durable=durable)
-        with self._arrival:
-            self._waiting.append(piece)
-        with self._turn:
-            if not piece.over:  # whoever had the turn before may have done it
-                with self._arrival:
-                    pieces, self._waiting = self._waiting, []
-                self._commit(pieces)
+        self._do([piece])
         with explained(self._path):
             return piece.answer()
+
+    def run_all(
+        self, works: Iterable[Callable[[sqlite3.Connection], T]], *, durable: bool = True
+    ) -> list[T | Exception]:
+        """Do `works` one after the other, as `run` does each; return what each returned or raised."""
+        pieces = [_Piece(work, durable=durable) for work in works]
+        self._do(pieces)
+        outcomes: list[T | Exception] = []
+        for piece in pieces:
+            try:
+                with explained(self._path):
+                    outcomes.append(piece.answer())
+            except Exception as error:
+                outcomes.append(error)
+        return outcomes
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""
@@ -95,6 +104,15 @@ class GroupWriter:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+    def _do(self, pieces: Sequence[_Piece[Any]]) -> None:
+        with self._arrival:
+            self._waiting.extend(pieces)
+        with self._turn:
+            if not all(piece.over for piece in pieces):  # whoever had the turn before may have done them
+                with self._arrival:
+                    waiting, self._waiting = self._waiting, []
+                self._commit(waiting)
 
     def _commit(self, pieces: list[_Piece[Any]]) -> None:
         connection = self._connection

@@ -22,6 +22,7 @@ _SLOW_S = 120.0
 REMEMBERED_MS = int(5 * _SLOW_S * 1000)
 """Voters who came longer ago than this count for nothing."""
 _LONGEST_WAIT_S = 30
+_UNKNOWN_S = 5.0  # that making takes, before anything was made
 _LOOK_MS = 250  # between two looks for voters who wait no longer
 _MOST_WAITING = 100_000  # voters remembered as waiting: more than any arena can serve within the longest wait
 
@@ -54,7 +55,7 @@ class ArenaDemand:
         self._settings = settings
         self._quick = Meter(_QUICK_S)
         self._slow = Meter(_SLOW_S)
-        self._made = Meter(_SLOW_S)
+        self._made = Meter(_QUICK_S)
         self._make_s = 0.0
         self._until: OrderedDict[str, int] = OrderedDict()  # who waits, and until when we believe it
         self._looked = 0
@@ -84,11 +85,12 @@ class ArenaDemand:
 
     def estimate_making(self) -> int:
         """Return in how many seconds to look whether one matchup that is in the making is ready."""
-        return max(1, math.ceil(min(self._make_s / 2, _LONGEST_WAIT_S)))
+        return max(1, math.ceil(min((self._make_s or _UNKNOWN_S) / 2, _LONGEST_WAIT_S)))
 
     def rate(self, now: int) -> float:
         """Return voters a second who ask for a matchup, repeated questions of one who waits left out."""
-        return max(self._quick.rate(now), self._slow.rate(now))
+        one_voter = 1 / _QUICK_S  # no burst: without this, each voter of a quiet night has a burst made for them
+        return max(self._quick.rate(now) - one_voter, self._slow.rate(now))
 
     def waiting(self, now: int) -> int:
         """Return how many voters wait."""
@@ -98,13 +100,16 @@ class ArenaDemand:
                 del self._until[voter]
         return len(self._until)
 
+    def lead_s(self) -> float:
+        """Return the seconds that matchups are made ahead: twice what making takes, within the settings."""
+        return min(max(self._settings.lead_s, 2 * self._make_s), self._settings.lead_max_s)
+
     def target(self, now: int) -> int:
         """Return how many matchups should be ready or in the making."""
         settings = self._settings
-        lead_s = min(max(settings.lead_s, 2 * self._make_s), settings.lead_max_s)
-        mean = self.rate(now) * lead_s
-        wanted = math.ceil(mean + settings.spread * math.sqrt(mean) + self.waiting(now))
-        return min(max(wanted, settings.ready_min), settings.ready_max)
+        mean = self.rate(now) * self.lead_s()
+        coming = math.ceil(mean + settings.spread * math.sqrt(mean))
+        return min(max(coming, settings.ready_min) + self.waiting(now), settings.ready_max)
 
     def missing(self, supply: int, now: int) -> int:
         """Return how many matchups to begin, when `supply` are ready or in the making; 0 within the hysteresis."""
@@ -120,11 +125,15 @@ class ArenaDemand:
         self._slow.note(now)
 
     def _estimate_wait(self, now: int) -> int:
-        """Return seconds until it is the turn of one more voter: as matchups were made of late, or one by one."""
-        place = self.waiting(now) + 1
+        """Return seconds until it is the turn of one more voter, as matchups were made of late.
+
+        But no longer than making one takes: where there are workers enough, those of all who wait are made at once,
+        and where there are not, making takes long. Asking too early costs little, asking too late a voter.
+        """
         made = self._made.rate(now)
-        one_by_one = place * max(self._make_s, 1.0)
-        seconds = min(place / made, one_by_one) if made > 0 else one_by_one
+        seconds = self._make_s or _UNKNOWN_S
+        if made > 0:
+            seconds = min(seconds, (self.waiting(now) + 1) / made)
         return max(1, math.ceil(min(seconds, _LONGEST_WAIT_S)))
 
 
@@ -155,6 +164,11 @@ class Demand:
         """See `ArenaDemand.missing`."""
         with self._lock:
             return self._arena(arena).missing(supply, now)
+
+    def lead_s(self, arena: str) -> float:
+        """See `ArenaDemand.lead_s`."""
+        with self._lock:
+            return self._arena(arena).lead_s()
 
     def estimate_making(self, arena: str) -> int:
         """See `ArenaDemand.estimate_making`."""

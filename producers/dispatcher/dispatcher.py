@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -239,12 +239,27 @@ class Dispatcher:
 
     def show_next(self, arena: str, voter: str, now: int) -> Showing | Wait:
         """Show `voter` a matchup that nobody was shown before, or tell how long to wait for one."""
-        work = partial(showings.show_next, arena=arena, voter=voter, now=now, latest=self._latest(now), rng=self._rng)
-        showing = self._writer.run(work)
-        if showing is None:
-            return Wait(self._demand.note_waiting(arena, voter, now))
-        self._demand.note_served(arena, voter, now)
-        return showing
+        (found,) = self.show_all([(arena, voter)], now)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def show_all(self, asked: Sequence[tuple[str, str]], now: int) -> list[Showing | Wait | Exception]:
+        """Answer many at once, each as `show_next` would: (arena, voter) pairs."""
+        latest = self._latest(now)
+        works = [
+            partial(showings.show_next, arena=arena, voter=voter, now=now, latest=latest, rng=self._rng)
+            for arena, voter in asked
+        ]
+        answers: list[Showing | Wait | Exception] = []
+        for (arena, voter), found in zip(asked, self._writer.run_all(works), strict=True):
+            if found is None:
+                answers.append(Wait(self._demand.note_waiting(arena, voter, now)))
+                continue
+            if isinstance(found, Showing):
+                self._demand.note_served(arena, voter, now)
+            answers.append(found)
+        return answers
 
     def show_ticket(self, ticket: str, voter: str, now: int) -> Showing | Wait:
         """Show the matchup of a custom prompt to the voter who typed it, or tell how long to wait for it.
@@ -264,15 +279,29 @@ class Dispatcher:
 
     def artifact_at(self, address: str) -> tuple[str, str] | None:
         """Return SHA-256 and media type of the artifact at a random address of a showing; None if there is none."""
+        return self.artifacts_at([address])[0]
+
+    def artifacts_at(self, addresses: Iterable[str]) -> list[tuple[str, str] | None]:
+        """Answer many at once, each as `artifact_at` would."""
         with self._readers.reading() as connection:
-            return showings.find_artifact(connection, address)
+            return [showings.find_artifact(connection, address) for address in addresses]
 
     def claim_vote(self, matchup_id: str, vote_id: str, now: int) -> Showing:
         """Reserve a matchup for one vote before it is written to the log; the same vote may claim it again.
 
         Raises `UnknownMatchup`, `AlreadyVoted` (another vote has it) or `MatchupExpired`.
         """
-        return self._writer.run(partial(showings.claim_vote, matchup_id=matchup_id, vote_id=vote_id, now=now))
+        (claimed,) = self.claim_votes([(matchup_id, vote_id)], now)
+        if isinstance(claimed, Exception):
+            raise claimed
+        return claimed
+
+    def claim_votes(self, claims: Iterable[tuple[str, str]], now: int) -> list[Showing | Exception]:
+        """Make many claims, each as `claim_vote` would: (matchup_id, vote_id) pairs."""
+        return self._writer.run_all(
+            partial(showings.claim_vote, matchup_id=matchup_id, vote_id=vote_id, now=now)
+            for matchup_id, vote_id in claims
+        )
 
     def drop_claim(self, matchup_id: str, vote_id: str) -> None:
         """Undo a claim whose vote the log has not and will not get."""
@@ -280,8 +309,17 @@ class Dispatcher:
 
     def note_voted(self, matchup_id: str, vote_id: str, now: int) -> None:
         """Note that the log has the vote. Raises `UnknownMatchup` or `AlreadyVoted`."""
-        work = partial(showings.note_voted, matchup_id=matchup_id, vote_id=vote_id, now=now)
-        self._writer.run(work, durable=False)
+        (failure,) = self.note_all_voted([(matchup_id, vote_id)], now)
+        if failure is not None:
+            raise failure
+
+    def note_all_voted(self, votes: Iterable[tuple[str, str]], now: int) -> list[Exception | None]:
+        """Note many votes, each as `note_voted` would: (matchup_id, vote_id) pairs; return what each raised."""
+        works = [
+            partial(showings.note_voted, matchup_id=matchup_id, vote_id=vote_id, now=now)
+            for matchup_id, vote_id in votes
+        ]
+        return self._writer.run_all(works, durable=False)
 
     # ------------------------------------------------------------------------------------------ upkeep
 
@@ -340,7 +378,7 @@ class Dispatcher:
             connection,
             request,
             now,
-            missing=self._demand.missing,
+            demand=self._demand,
             is_served=partial(self._served.is_served, now=now),
             settings=self.settings,
         )

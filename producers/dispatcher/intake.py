@@ -138,7 +138,7 @@ def parse_matchup(value: bytes) -> Matchup | None:
     """Return the matchup in a record of the topic, or None if it is none that could be shown and voted on."""
     try:
         matchup = decode_matchup(value)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     models = matchup.models
     sound = (

@@ -17,6 +17,10 @@ _REASON_MAX: Final = 500
 _LAPSED: Final = "its worker went silent"
 
 _JOB = "SELECT number, arena, state, attempts, fence FROM jobs WHERE job_id = ?"
+_LAPSED_JOBS = """
+    SELECT number, arena, attempts, fence FROM jobs INDEXED BY leases WHERE state = 1 AND lease_until <= ?
+    ORDER BY lease_until, number
+"""
 _WANTED = """
     SELECT EXISTS (SELECT 1 FROM slots s JOIN matchups m ON m.number = s.matchup WHERE s.job = ? AND m.state = 0)
 """
@@ -132,9 +136,7 @@ def take_back_lapsed(connection: sqlite3.Connection, now: int, settings: Dispatc
 
     Their fence stays good until somebody else leases them: a worker who was only slow may still hand in.
     """
-    rows = connection.execute(
-        "SELECT number, arena, attempts, fence FROM jobs WHERE state = 1 AND lease_until <= ? ORDER BY number", (now,)
-    ).fetchall()
+    rows = connection.execute(_LAPSED_JOBS, (now,)).fetchall()
     for number, arena, attempts, fence in rows:
         job = _Held(number, arena, JobState.LEASED, attempts)
         add_total(connection, arena, Total.JOBS_LAPSED)

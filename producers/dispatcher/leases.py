@@ -1,9 +1,12 @@
 """Which jobs a worker gets: those of matchups in demand, of one model, so that weights are swapped rarely.
 
 Matchups are looked at in this order: custom prompts, then those already begun, then by priority, then those that expire
-first. Custom and begun ones are in the making whatever the demand; of the others as many are begun as the demand
-misses. A matchup that cannot go on for now (a job in its pause after a failure, a model that no worker serves) is
-passed over and does not count as being made, so that one broken model does not bring the arena to a halt.
+last. (What is shown goes by the first expiry; but a matchup that is begun late in its life has little time to find a
+voter, and would be wasted in quiet hours.) Custom and begun ones are in the making whatever the demand; of the others
+as many are begun as the demand misses.
+
+A matchup that cannot go on for now (a job in its pause after a failure, a model that no worker serves) is passed over
+and does not count as being made, so that one broken model does not bring the arena to a halt.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.contracts.generation import WorkJob, WorkPrompt
+from producers.dispatcher.demand import Demand
 from producers.dispatcher.settings import DispatcherSettings
 from producers.dispatcher.types import JobState, Maker
 
@@ -23,16 +27,22 @@ _MOST_LOOKED_AT: Final = 5_000  # proposed matchups of an arena; the job propose
 
 _ARENAS = """
     WITH RECURSIVE next(arena) AS (
-        SELECT min(arena) FROM matchups WHERE state = 0
-        UNION ALL SELECT (SELECT min(arena) FROM matchups WHERE state = 0 AND arena > next.arena) FROM next
-        WHERE next.arena IS NOT NULL
+        SELECT min(arena) FROM matchups INDEXED BY proposed WHERE state = 0
+        UNION ALL
+        SELECT (SELECT min(arena) FROM matchups INDEXED BY proposed WHERE state = 0 AND arena > next.arena)
+        FROM next WHERE next.arena IS NOT NULL
     ) SELECT arena FROM next WHERE arena IS NOT NULL
 """
-_COUNT_READY = "SELECT count(*) FROM matchups WHERE state = 1 AND custom = 0 AND arena = ? AND expires > ?"
-_COUNT_PROPOSED = "SELECT count(*) FROM matchups WHERE state = 0 AND custom = 0 AND arena = ? AND expires > ?"
+_COUNT_READY = (
+    "SELECT count(*) FROM matchups INDEXED BY ready WHERE state = 1 AND custom = 0 AND arena = ? AND expires > ?"
+)
+_COUNT_PROPOSED = (
+    "SELECT count(*) FROM matchups INDEXED BY proposed WHERE state = 0 AND custom = 0 AND arena = ? AND expires > ?"
+)
 _PROPOSED = """
-    SELECT number, custom, begun_at, expires FROM matchups WHERE state = 0 AND arena = ? AND expires > ?
-    ORDER BY custom DESC, (begun_at IS NULL), priority DESC, expires, number LIMIT ?
+    SELECT number, custom, begun_at, expires FROM matchups INDEXED BY proposed
+    WHERE state = 0 AND arena = ? AND expires > ?
+    ORDER BY custom DESC, (begun_at IS NULL), priority DESC, expires DESC, number LIMIT ?
 """
 _UNFINISHED = """
     SELECT j.number, j.model, j.state, j.not_before FROM slots s JOIN jobs j ON j.number = s.job
@@ -44,9 +54,6 @@ _LEASE = """
 """
 _TAKE_FENCES = "UPDATE fences SET last = last + ? RETURNING last"
 _BEGIN = "UPDATE matchups SET begun_at = ? WHERE number = ? AND begun_at IS NULL"
-
-Missing = Callable[[str, int, int], int]
-"""From arena, matchups ready or in the making, and now, to how many more to begin: `Demand.missing`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +78,16 @@ class Request:
 
 @dataclass(slots=True)
 class Candidate:
-    """A job that may be leased now, and the matchups in demand that need it."""
+    """A job that may be leased now, and the matchups in demand that need it.
+
+    `late_at`: when the first of them will have been in the making for the lead time, ms; None: it is not begun.
+    """
 
     number: int
     arena: str
     model: str
     custom: bool
-    begun_at: int | None
+    late_at: int | None
     matchups: list[int]
 
 
@@ -86,7 +96,7 @@ def lease_jobs(
     request: Request,
     now: int,
     *,
-    missing: Missing,
+    demand: Demand,
     is_served: Callable[[str, str], bool],
     settings: DispatcherSettings,
 ) -> tuple[WorkJob, ...]:
@@ -94,9 +104,9 @@ def lease_jobs(
     candidates: list[Candidate] = []
     for arena in list_arenas(connection):
         if request.arenas is None or arena in request.arenas:
-            candidates += find_candidates(connection, arena, now, missing, is_served, settings)
+            candidates += find_candidates(connection, arena, now, demand, is_served, settings)
     able = [each for each in candidates if request.takes(each.arena, each.model)]
-    batch = choose_batch(able, request.resident, oldest=now - round(settings.lead_s * 1000))[: request.max_jobs]
+    batch = choose_batch(able, request.resident, now)[: request.max_jobs]
     if not batch:
         return ()
     (last,) = connection.execute(_TAKE_FENCES, (len(batch),)).fetchone()
@@ -125,13 +135,13 @@ def find_candidates(
     connection: sqlite3.Connection,
     arena: str,
     now: int,
-    missing: Missing,
+    demand: Demand,
     is_served: Callable[[str, str], bool],
     settings: DispatcherSettings,
 ) -> list[Candidate]:
     """Return the jobs of an arena that may be leased now, the most urgent first."""
     latest = now + round(settings.min_vote_s * 1000)
-    worth_beginning = latest + round(settings.lead_s * 1000)
+    lead_ms = round(demand.lead_s(arena) * 1000)
     (supply,) = connection.execute(_COUNT_READY, (arena, latest)).fetchone()
     found: dict[int, Candidate] = {}
     room: int | None = None  # of matchups to begin; known when those that were begun are counted
@@ -147,33 +157,34 @@ def find_candidates(
             supply += 1
         elif not custom:
             if room is None:
-                room = missing(arena, supply, now)
+                room = demand.missing(arena, supply, now)
             if room <= 0:
                 break
-            if expires <= worth_beginning:
+            if expires <= latest + lead_ms:
                 continue
             room -= 1
+        late_at = None if begun_at is None else begun_at + lead_ms
         for number, model, state, _ in jobs:
             if state == JobState.WAITING:
-                candidate = found.setdefault(number, Candidate(number, arena, model, bool(custom), begun_at, []))
+                candidate = found.setdefault(number, Candidate(number, arena, model, bool(custom), late_at, []))
                 candidate.matchups.append(matchup)
     return list(found.values())
 
 
-def choose_batch(candidates: list[Candidate], resident: Collection[str], *, oldest: int) -> list[Candidate]:
+def choose_batch(candidates: list[Candidate], resident: Collection[str], now: int) -> list[Candidate]:
     """Return the candidates of the one arena and model to work on, the most urgent first.
 
-    The model of a custom prompt goes first; then that of a matchup begun before `oldest` (ms), which would wait for
-    ever for a rare model else; then a resident one; and of those the one with most to do.
+    The model of a custom prompt goes first; then that of the matchup that is late longest, or one with a rare model
+    would wait for ever; then a resident one; and of those the one with most to do.
     """
     groups: dict[tuple[str, str], list[Candidate]] = {}
     for candidate in candidates:
         groups.setdefault((candidate.arena, candidate.model), []).append(candidate)
     if not groups:
         return []
-    begun = [each for each in candidates if each.begun_at is not None]
-    late = min(begun, key=lambda each: each.begun_at or 0, default=None)
-    late_group = (late.arena, late.model) if late and late.begun_at is not None and late.begun_at < oldest else None
+    late = [each for each in candidates if each.late_at and each.late_at < now]
+    longest = min(late, key=lambda each: each.late_at or 0, default=None)  # of equals the first, as below
+    late_group = longest and (longest.arena, longest.model)
 
     def rank(group: tuple[str, str]) -> tuple[bool, bool, bool, int]:
         members = groups[group]

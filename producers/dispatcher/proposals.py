@@ -149,7 +149,7 @@ def _need_job(connection: sqlite3.Connection, matchup: Matchup, model: str, taki
     job_id = sha256(msgspec.msgpack.encode(identity)).hexdigest()[:32]
     row = connection.execute("SELECT number, state, touched_at FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
     if row is None:
-        work = WorkPrompt(id=prompt.id, text=prompt.text or "", seed=prompt.seed, tags=prompt.tags)
+        work = WorkPrompt(id=prompt.id, text=prompt.text, seed=prompt.seed, tags=prompt.tags)
         values = (job_id, matchup.arena, model, maker, msgspec.json.encode(work), taking.now)
         (number,) = connection.execute(_INSERT_JOB, values).fetchone()
         return number, JobState.WAITING

@@ -12,13 +12,13 @@ AT_ONCE = 500
 """Rows forgotten in one transaction: voters wait for no longer one."""
 
 _OVERDUE = """
-    SELECT number, arena, state FROM matchups WHERE state <= 2 AND expires <= ?
-    AND (state < 2 OR expires <= ?) ORDER BY number
+    SELECT number, arena, state FROM matchups INDEXED BY living WHERE state <= 2 AND expires <= ?
+    AND (state < 2 OR expires <= ?) ORDER BY expires
 """
 _EXPIRE = "UPDATE matchups SET state = 4, ended_at = ? WHERE number = ?"
-_ENDED = "SELECT number FROM matchups WHERE state > 2 AND ended_at < ? LIMIT ?"
+_ENDED = "SELECT number FROM matchups INDEXED BY ended WHERE state > 2 AND ended_at < ? LIMIT ?"
 _UNUSED = """
-    SELECT number FROM jobs j WHERE touched_at < ? AND state <> 1
+    SELECT number FROM jobs j INDEXED BY touched WHERE touched_at < ? AND state <> 1
     AND NOT EXISTS (SELECT 1 FROM slots s WHERE s.job = j.number) LIMIT ?
 """
 

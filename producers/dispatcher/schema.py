@@ -1,7 +1,8 @@
 """The SQLite file of the dispatcher: its tables, and how it is opened.
 
 WAL mode: readers never wait. Partial indexes hold what is looked for and nothing else, so that asking for the next
-matchup costs the same with ten matchups and with a million.
+matchup costs the same with ten matchups and with a million; statements name the index that they need, for the planner,
+which knows no figures, may prefer to read a whole table in the right order.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ CREATE TABLE matchups (
     ended_at INTEGER,
     vote_id TEXT
 ) STRICT;
-CREATE INDEX proposed ON matchups (arena, custom DESC, (begun_at IS NULL), priority DESC, expires, number)
+CREATE INDEX proposed ON matchups (arena, custom DESC, (begun_at IS NULL), priority DESC, expires DESC, number)
     WHERE state = 0;
 CREATE INDEX ready ON matchups (arena, priority DESC, expires, number) WHERE state = 1 AND custom = 0;
 CREATE INDEX ready_custom ON matchups (voter, arena) WHERE state = 1 AND custom = 1;
@@ -64,8 +65,7 @@ CREATE TABLE jobs (
     touched_at INTEGER NOT NULL -- when a matchup last needed it, or it last changed
 ) STRICT;
 CREATE INDEX leases ON jobs (lease_until) WHERE state = 1;
-CREATE INDEX unfinished ON jobs (arena, state) WHERE state <= 1;
-CREATE INDEX over ON jobs (touched_at);
+CREATE INDEX touched ON jobs (touched_at);
 CREATE INDEX artifacts ON jobs (sha256) WHERE sha256 IS NOT NULL;
 
 CREATE TABLE slots (

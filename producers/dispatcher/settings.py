@@ -25,7 +25,7 @@ class DispatcherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """More than this is never made ahead, however slow making is."""
     spread: float = 3.0
     """So many standard deviations of the voters of `lead_s` (Poisson) are kept ready on top."""
-    ready_min: int = 4
+    ready_min: int = 2
     """Kept ready when nobody asks, so that the first voters do not wait."""
     ready_max: int = 2000
     """Kept ready and in the making at most, an arena."""

@@ -23,12 +23,12 @@ from producers.dispatcher.types import JobState, MatchupState, Showing, ShownSlo
 _RANDOM_BYTES: Final = 16
 
 _NEXT = """
-    SELECT number FROM matchups WHERE state = 1 AND custom = 0 AND arena = ? AND expires > ?
+    SELECT number FROM matchups INDEXED BY ready WHERE state = 1 AND custom = 0 AND arena = ? AND expires > ?
     ORDER BY priority DESC, expires, number LIMIT 1
 """
 _NEXT_CUSTOM = """
-    SELECT number FROM matchups WHERE state = 1 AND custom = 1 AND voter = ? AND arena = ? AND expires > ?
-    ORDER BY number LIMIT 1
+    SELECT number FROM matchups INDEXED BY ready_custom
+    WHERE state = 1 AND custom = 1 AND voter = ? AND arena = ? AND expires > ? ORDER BY number LIMIT 1
 """
 _SHOW = "UPDATE matchups SET state = 2, voter = ?, shown_at = ? WHERE number = ?"
 _GIVE_ADDRESS = "UPDATE slots SET address = ? WHERE matchup = ? AND slot = ?"

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import httpx
 import msgspec
 
-from pipeline.contracts.generation import Lease, WorkJob
+from pipeline.contracts.generation import Lease, WorkJob, WorkPrompt
 from pipeline.contracts.work import HeartbeatAnswer
 from producers.dispatcher.plain_png import draw_png
 
@@ -80,9 +80,7 @@ class StandInWorker:
 
     def _make(self, job: WorkJob) -> None:
         path = f"/v1/work/jobs/{job.job_id}"
-        prompt = job.prompt
-        words = prompt.text or prompt.id
-        if self._refuse is not None and self._refuse in words:
+        if self._refuse is not None and self._refuse in describe_job(job):
             body = {"fence": job.fence, "outcome": "refused", "reason": "the stand-in refuses this word"}
             response = self._client.post(f"{path}/outcome", json=body)
         else:
@@ -102,7 +100,13 @@ class StandInWorker:
 
 def draw_plain(job: WorkJob) -> bytes:
     """Return a picture that depends on model, prompt and seed alone."""
-    return draw_png(f"{job.model}\n{job.prompt.text or job.prompt.id}\n{job.prompt.seed}")
+    return draw_png(describe_job(job))
+
+
+def describe_job(job: WorkJob) -> str:
+    """Return model, prompt and seed as a text."""
+    prompt = job.prompt or WorkPrompt(id="")
+    return f"{job.model}\n{prompt.text or prompt.id}\n{prompt.seed}"
 
 
 def open_client(url: str, key: str) -> httpx.Client:

@@ -6,7 +6,7 @@ import sqlite3
 from collections import defaultdict
 from enum import StrEnum
 
-from producers.dispatcher.types import JobState, MatchupState
+from producers.dispatcher.types import MatchupState
 
 
 class Total(StrEnum):
@@ -27,12 +27,21 @@ class Total(StrEnum):
 
 
 _ADD = "INSERT INTO totals VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
-_STATES = "SELECT arena, state, count(*), min(ready_at) FROM matchups WHERE state <= 2 GROUP BY arena, state"
-_LEASED = """
-    SELECT m.arena, count(DISTINCT m.number) FROM jobs j JOIN slots s ON s.job = j.number
-    JOIN matchups m ON m.number = s.matchup WHERE j.state = 1 AND m.state = 0 GROUP BY m.arena
+_STATES = """
+    SELECT arena, state, count(*), min(ready_at) FROM matchups INDEXED BY living WHERE state <= 2
+    GROUP BY arena, state
 """
-_JOBS = "SELECT arena, state, count(*) FROM jobs WHERE state <= 1 GROUP BY arena, state"
+_LEASED = """
+    SELECT m.arena, count(DISTINCT m.number) FROM jobs j INDEXED BY leases CROSS JOIN slots s ON s.job = j.number
+    CROSS JOIN matchups m ON m.number = s.matchup WHERE j.state = 1 AND m.state = 0 GROUP BY m.arena
+"""
+_JOBS_LEASED = "SELECT arena, count(*) FROM jobs INDEXED BY leases WHERE state = 1 GROUP BY arena"
+# Through the matchups: jobs that only ended ones needed do not wait for anybody.
+_JOBS_WAITING = """
+    SELECT j.arena, count(DISTINCT j.number) FROM matchups m INDEXED BY proposed
+    CROSS JOIN slots s ON s.matchup = m.number CROSS JOIN jobs j ON j.number = s.job
+    WHERE m.state = 0 AND j.state = 0 GROUP BY j.arena
+"""
 
 
 def add_total(connection: sqlite3.Connection, arena: str, what: Total, n: int = 1) -> None:
@@ -58,6 +67,7 @@ def read_queue(connection: sqlite3.Connection, now: int) -> dict[str, dict[str, 
     for arena, n in connection.execute(_LEASED).fetchall():
         queue[arena]["leased"] = n
         queue[arena]["proposed"] -= n
-    for arena, state, n in connection.execute(_JOBS).fetchall():
-        queue[arena]["jobs_leased" if state == JobState.LEASED else "jobs_waiting"] = n
+    for name, statement in (("jobs_leased", _JOBS_LEASED), ("jobs_waiting", _JOBS_WAITING)):
+        for arena, n in connection.execute(statement).fetchall():
+            queue[arena][name] = n
     return queue

@@ -95,7 +95,7 @@ class ArenaCounts:
     taken, made, shown_ever : int
         Matchups ever taken from proposals, ever ready, ever shown.
     jobs_waiting, jobs_leased : int
-        Jobs in that state now.
+        Jobs that a proposed matchup needs and nobody has, and jobs that workers have now.
     jobs_done, jobs_refused, jobs_failed, jobs_lapsed, jobs_dead : int
         Jobs made and refused, attempts that failed or whose worker went silent, and jobs given up, ever.
     demand, waiting : int

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from producers.dispatcher.errors import DispatcherError
+from producers.gateway.direct import Direct
 from producers.gateway.edge import Edge, on_dispatcher_error, on_failure, on_gateway_error, on_http_error, refuse
 from producers.gateway.errors import GatewayError
 from producers.gateway.openapi import SECURITY_SCHEMES, make_components
@@ -36,7 +37,7 @@ def make_app(gateway: Gateway) -> ASGIApp:
         exception_handlers={
             GatewayError: on_gateway_error,
             DispatcherError: on_dispatcher_error,
-            RequestValidationError: _on_bad_parameter,
+            RequestValidationError: on_bad_parameter,
             HTTPException: on_http_error,
             Exception: on_failure,
         },
@@ -46,10 +47,10 @@ def make_app(gateway: Gateway) -> ASGIApp:
         app.include_router(module.router)
     app.include_router(work_router(gateway.dispatcher, gateway.artifacts, gateway.callers.require_worker))
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]  # FastAPI's own way to change it
-    inner: ASGIApp = app
+    inner: ASGIApp = Direct(app)
     if gateway.settings.origins:
         inner = CORSMiddleware(
-            app,
+            inner,
             allow_origins=gateway.settings.origins,
             allow_methods=["GET", "POST"],
             allow_headers=["content-type"],
@@ -69,7 +70,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-async def _on_bad_parameter(_request: Request, error: Exception) -> Response:
+async def on_bad_parameter(_request: Request, error: Exception) -> Response:
     """Answer a request whose path or query is not what it must be; what was sent is not repeated."""
     assert isinstance(error, RequestValidationError)
     named = ", ".join(sorted({str(each["loc"][-1]) for each in error.errors()}))

@@ -22,6 +22,7 @@ from producers.gateway.secret_file import GatewaySecrets, matches
 from producers.gateway.voters import COOKIE_SECONDS, Voters, is_identity
 
 _BEARER: Final = "bearer "
+_HASHES_KEPT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Callers:
         self._secrets = secrets
         self._address_key = address_key
         self._make_identity = make_identity
+        self._hashed: dict[str, str] = {}
 
     def address_of(self, request: Request) -> str:
         """Return what stands for the address of a request.
@@ -76,7 +78,12 @@ class Callers:
         if self._is_proxy(request):
             forwarded = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()  # what the proxy itself saw
             address = headers.get(ADDRESS_HEADER, forwarded).strip() or address
-        return hash_address(address, self._address_key)
+        hashed = self._hashed.get(address)
+        if hashed is None:
+            if len(self._hashed) >= _HASHES_KEPT:
+                self._hashed.clear()
+            hashed = self._hashed[address] = hash_address(address, self._address_key)
+        return hashed
 
     def find_voter(self, request: Request) -> Caller | None:
         """Return the voter who asks; None for one that we have not seen. `GatewayError` 403 for a wrong secret."""

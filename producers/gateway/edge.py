@@ -27,6 +27,9 @@ _HEADERS: Final = (
 )
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
+_HANG_UP: Final = {401, 408, 413}
+"""After these the rest of the body is not waited for."""
+
 _STATUS_OF_CODE: Final = {
     "unavailable": 503,
     "stale_fence": 409,
@@ -91,6 +94,8 @@ def refuse(error: GatewayError) -> Response:
     response = answer(ErrorAnswer(error=Fault(code=error.code, message=error.message, retry=error.retry)), error.status)
     if error.retry_after is not None:
         response.headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if error.status in _HANG_UP:
+        response.headers["connection"] = "close"
     if error.status == 401:
         response.headers["www-authenticate"] = "Bearer"
     return response

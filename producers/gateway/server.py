@@ -15,7 +15,7 @@ import uvicorn
 from pipeline.contracts.log import EventLog
 from producers.gateway.app import make_app
 from producers.gateway.errors import SettingsError
-from producers.gateway.service import open_gateway, wall_clock
+from producers.gateway.service import Gateway, open_gateway, wall_clock
 from producers.gateway.settings import GatewaySettings
 
 _BACKLOG: Final = 2048
@@ -34,6 +34,7 @@ class GatewayServer:
         self.is_ended = threading.Event()
         """Set when it serves no more, whatever the reason."""
         self._server: uvicorn.Server | None = None
+        self._gateway: Gateway | None = None
         self._failure: BaseException | None = None
         host, port = listener.getsockname()[:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -41,7 +42,8 @@ class GatewayServer:
     def run(self, log: EventLog, store: Path, complain: Callable[[str], None], clock: Callable[[], int]) -> None:
         """Serve until `stop`; what ends it otherwise is kept for `wait_started` and `join`."""
         try:
-            asyncio.run(self._run(log, store, complain, clock))
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(self._run(log, store, complain, clock))
         except BaseException as error:
             self._failure = error
         finally:
@@ -66,7 +68,7 @@ class GatewayServer:
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=round(self._settings.shutdown_seconds),
             )
-            self._server = uvicorn.Server(config)
+            self._server, self._gateway = uvicorn.Server(config), gateway
             self._started.set()
             if not self._stopping.is_set():
                 await self._server.serve(sockets=[self._listener])
@@ -80,8 +82,14 @@ class GatewayServer:
     def stop(self) -> None:
         """Take nothing new, and end when what is under way is done."""
         self._stopping.set()
+        if self._gateway is not None:
+            self._gateway.dispatcher.stop_leasing()  # workers who wait for jobs are answered now
         if self._server is not None:
             self._server.should_exit = True
+
+    def close(self) -> None:
+        """Give the address back. Idempotent."""
+        self._listener.close()
 
     def raise_failure(self) -> None:
         """Raise what ended it, unless that was a stop."""
@@ -116,7 +124,17 @@ def serving(
     finally:
         server.stop()
         thread.join(_JOIN_SECONDS + settings.shutdown_seconds)
+        server.close()
     server.raise_failure()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the quicker loop, where there is one for this system."""
+    try:
+        import uvloop  # noqa: PLC0415 - not there on all systems
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -24,15 +24,16 @@ from producers.async_vote_writer import AsyncVoteWriter
 from producers.dispatcher.dispatcher import Dispatcher
 from producers.dispatcher.intake import Intake
 from producers.dispatcher.types import Maker
+from producers.gateway.artifacts import ArtifactDesk
 from producers.gateway.callers import Callers
+from producers.gateway.drawing import MatchupDrawer
 from producers.gateway.errors import SettingsError
 from producers.gateway.limits import Limit
 from producers.gateway.metrics import GatewayMetrics
-from producers.gateway.prompts import PromptDrawer
 from producers.gateway.published import PublishedWatch
 from producers.gateway.secret_file import open_secrets
 from producers.gateway.settings import GatewaySettings
-from producers.gateway.showings import ShowingDesk
+from producers.gateway.showings import RecentShowings, ShowingDesk
 from producers.gateway.threads import Threads
 from producers.gateway.upkeep import Upkeep
 from producers.gateway.voters import Voters
@@ -66,6 +67,7 @@ class Gateway:
     watch: PublishedWatch
     reader: StoreReader
     dispatcher: Dispatcher
+    pictures: ArtifactDesk
     artifacts: ArtifactStore
     keys: KeyringFile
     showings: ShowingDesk
@@ -129,16 +131,18 @@ async def open_gateway(
         inner.callback(dispatcher.close)
         intake = Intake(log, dispatcher, is_known=lambda matchup: _is_known(watch, matchup, clock()))
         inner.callback(intake.close)
-        inner.callback(Upkeep(dispatcher, clock).close)
         matchups = log.writer(patience_s=_MATCHUPS_PATIENCE_S)
         inner.callback(matchups.close)
+        drawer = MatchupDrawer(reader, np.random.default_rng(), clock)
+        inner.callback(Upkeep(dispatcher, drawer, matchups, clock).close)
         writer = await stack.enter_async_context(
             VoteWriter(log.url, check=False, linger=settings.linger_seconds, delivery_timeout=settings.delivery_seconds)
         )
         threads = Threads()
         stack.callback(threads.close)
         voters = Voters(secret.voter_secret)
-        drawer = PromptDrawer(reader, np.random.default_rng(), clock) if settings.custom_prompts else None
+        shown = RecentShowings()
+        custom = drawer if settings.custom_prompts else None
         yield Gateway(
             settings=settings,
             callers=Callers(voters, secret, secrets.token_bytes(32), lambda: secrets.token_hex(16)),
@@ -146,12 +150,13 @@ async def open_gateway(
             watch=watch,
             reader=reader,
             dispatcher=dispatcher,
+            pictures=ArtifactDesk(dispatcher, artifacts, threads),
             artifacts=artifacts,
             keys=keys,
             showings=ShowingDesk(
-                dispatcher, keys, voters, watch, drawer, settings.max_prompt_chars, matchups, threads, clock
+                dispatcher, keys, voters, watch, custom, settings.max_prompt_chars, matchups, shown, threads, clock
             ),
-            votes=VoteDesk(dispatcher, keys, voters, watch, writer, threads, clock),
+            votes=VoteDesk(dispatcher, keys, voters, watch, writer, shown, threads, clock),
             writer=writer,
             metrics=GatewayMetrics(dispatcher, clock),
             threads=threads,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from typing import Final
 
 from pipeline.contracts.gateway import ShownMatchup, ShownPrompt, ShownSlot, Wait
 from pipeline.contracts.keyring_file import KeyringFile
@@ -11,14 +13,36 @@ from pipeline.contracts.matchup import Matchup, encode_matchup
 from pipeline.contracts.token import make_token
 from producers.dispatcher import types as queue
 from producers.dispatcher.dispatcher import Dispatcher
+from producers.gateway.batches import Batches
 from producers.gateway.claims import claim_of
+from producers.gateway.drawing import MatchupDrawer
 from producers.gateway.errors import GatewayError
-from producers.gateway.prompts import PromptDrawer, check_prompt
+from producers.gateway.prompts import check_prompt
 from producers.gateway.published import PublishedWatch
 from producers.gateway.threads import Threads
 from producers.gateway.voters import Voters
 
-ARTIFACTS_PATH = "/v1/artifacts/"
+ARTIFACTS_PATH: Final = "/v1/artifacts/"
+
+_REMEMBERED: Final = 20_000
+"""Showings: some 2 KB each."""
+
+
+class RecentShowings:
+    """What was shown of late, by matchup: what a showing is does not change any more. For one event loop."""
+
+    def __init__(self) -> None:
+        self._by_id: OrderedDict[str, queue.Showing] = OrderedDict()
+
+    def note(self, showing: queue.Showing) -> None:
+        """Keep a showing for a while."""
+        self._by_id[showing.matchup.matchup_id] = showing
+        if len(self._by_id) > _REMEMBERED:
+            self._by_id.popitem(last=False)
+
+    def get(self, matchup_id: str) -> queue.Showing | None:
+        """Return a showing that is kept. Its state and vote are those of when it was shown."""
+        return self._by_id.get(matchup_id)
 
 
 class ShowingDesk:
@@ -30,6 +54,7 @@ class ShowingDesk:
     drawer : None where voters may type no prompts
     max_prompt_chars : int
     writer : of the log, for custom matchups
+    shown : where what is shown is noted
     threads : where what waits for a disk is done
     clock : wall clock in ms since 1970 UTC
     """
@@ -40,9 +65,10 @@ class ShowingDesk:
         keys: KeyringFile,
         voters: Voters,
         watch: PublishedWatch,
-        drawer: PromptDrawer | None,
+        drawer: MatchupDrawer | None,
         max_prompt_chars: int,
         writer: LogWriter,
+        shown: RecentShowings,
         threads: Threads,
         clock: Callable[[], int],
     ) -> None:
@@ -53,15 +79,18 @@ class ShowingDesk:
         self._drawer = drawer
         self._max_prompt_chars = max_prompt_chars
         self._writer = writer
+        self._shown = shown
         self._threads = threads
         self._clock = clock
+        self._asked: Batches[tuple[str, str], queue.Showing | queue.Wait] = Batches(
+            lambda asked: dispatcher.show_all(asked, clock()), threads
+        )
 
     async def show_next(self, arena_id: str, identity: str) -> ShownMatchup | Wait:
         """Show the next matchup of an arena. Raises `GatewayError`."""
         self.require_arena(arena_id)
-        now = self._clock()
-        voter = self._voters.voter_id(identity, now)
-        return self._answer(await self._threads.run(self._dispatcher.show_next, arena_id, voter, now), None)
+        voter = self._voters.voter_id(identity, self._clock())
+        return self._answer(await self._asked.ask((arena_id, voter)), None)
 
     async def show_ticket(self, ticket: str, identity: str) -> ShownMatchup | Wait:
         """Show the matchup of a custom prompt, if it is ready. Raises `GatewayError`."""
@@ -79,7 +108,7 @@ class ShowingDesk:
             raise GatewayError(403, "no_custom_prompts", "this gateway takes no prompts of voters' own")
         prompt = check_prompt(text, self._max_prompt_chars)
         voter = self._voters.voter_id(identity, self._clock())
-        matchup = await self._threads.run(self._drawer.draw, arena_id, prompt)
+        matchup = await self._threads.run(self._drawer.draw_for, arena_id, prompt)
         ticket = await self._threads.run(self._announce, matchup, voter)
         return Wait(wait_s=1.0, ticket=ticket)
 
@@ -105,6 +134,7 @@ class ShowingDesk:
     def _answer(self, found: queue.Showing | queue.Wait, ticket: str | None) -> ShownMatchup | Wait:
         if isinstance(found, queue.Wait):
             return Wait(wait_s=float(found.wait_s), ticket=ticket)
+        self._shown.note(found)
         matchup = found.matchup
         arena = self._watch.now.arena(matchup.arena)
         return ShownMatchup(

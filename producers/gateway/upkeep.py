@@ -1,18 +1,26 @@
-"""What has to be done now and then: matchups expire, and what ended long ago is forgotten."""
+"""What has to be done now and then: matchups expire, what ended long ago is forgotten, shortages are filled."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from pipeline.contracts.log import MATCHUPS, LogError, LogWriter, Record
+from pipeline.contracts.matchup import encode_matchup
 from producers.artifacts.errors import ArtifactError
 from producers.dispatcher.dispatcher import Dispatcher
 from producers.dispatcher.errors import DispatcherError
+from producers.gateway.drawing import MatchupDrawer
+from producers.gateway.errors import GatewayError
 
-_EXPIRE_SECONDS: Final = 1.0
-_PURGE_SECONDS: Final = 600.0
+_EVERY_SECONDS: Final = 1.0
+_PURGE_TURNS: Final = 600
+_SHORT_TURNS: Final = 3
+"""The job has so many seconds to propose what is missing: it knows the newest votes."""
+_AT_ONCE: Final = 64
 
 _LOGGER = logging.getLogger("kwise.gateway")
 
@@ -22,13 +30,19 @@ class Upkeep:
 
     Parameters
     ----------
-    dispatcher
+    dispatcher, drawer
+    writer : of the log
     clock : wall clock in ms
     """
 
-    def __init__(self, dispatcher: Dispatcher, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, drawer: MatchupDrawer, writer: LogWriter, clock: Callable[[], int]
+    ) -> None:
         self._dispatcher = dispatcher
+        self._drawer = drawer
+        self._writer = writer
         self._clock = clock
+        self._short: Counter[str] = Counter()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
         self._thread.start()
@@ -39,14 +53,27 @@ class Upkeep:
         self._thread.join()
 
     def _run(self) -> None:
-        since_purge = 0.0
-        while not self._ended.wait(_EXPIRE_SECONDS):
-            since_purge += _EXPIRE_SECONDS
+        turn = 0
+        while not self._ended.wait(_EVERY_SECONDS):
+            turn += 1
             try:
                 self._dispatcher.expire(self._clock())
-                if since_purge >= _PURGE_SECONDS:
-                    since_purge = 0.0
+                self._fill()
+                if turn % _PURGE_TURNS == 0:
                     self._dispatcher.purge(self._clock())
                     self._dispatcher.remove_artifacts()
-            except (DispatcherError, ArtifactError) as error:
+            except (DispatcherError, ArtifactError, LogError) as error:
                 _LOGGER.warning("upkeep of the queue failed: %s", error)
+
+    def _fill(self) -> None:
+        """Draw matchups for arenas that have been short of proposals for a while."""
+        for arena, counts in self._dispatcher.counts(self._clock()).arenas.items():
+            self._short[arena] = self._short[arena] + 1 if counts.shortage else 0
+            if self._short[arena] < _SHORT_TURNS:
+                continue
+            self._short[arena] = 0
+            try:
+                drawn = self._drawer.draw(arena, min(counts.shortage, _AT_ONCE))
+            except GatewayError:  # an arena that has too few models by now, or is not published
+                continue
+            self._writer.append(MATCHUPS, [Record(encode_matchup(each), each.matchup_id) for each in drawn])

@@ -13,6 +13,8 @@ import hmac
 import re
 from typing import Final
 
+from pipeline.contracts.mac import Mac
+
 EPOCH_DAYS: Final = 90
 _DAY_MS: Final = 86_400_000
 _COOKIE = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{16})")
@@ -32,7 +34,7 @@ class Voters:
     """
 
     def __init__(self, secret: str) -> None:
-        self._secret = secret.encode()
+        self._codes = Mac(secret.encode())
 
     def make_cookie(self, identity: str) -> str:
         """Return the cookie of a voter, `identity` being 32 random hex digits."""
@@ -58,7 +60,7 @@ class Voters:
         return f"v{epoch}.{self._mac(f'{epoch}', identity)[:32]}"
 
     def _mac(self, use: str, identity: str) -> str:
-        return hmac.digest(self._secret, f"{use}:{identity}".encode(), "sha256").hex()
+        return self._codes.digest(f"{use}:{identity}".encode()).hex()
 
 
 def is_identity(text: str) -> bool:

@@ -29,10 +29,12 @@ from producers.async_vote_writer import AsyncVoteWriter
 from producers.dispatcher.dispatcher import Dispatcher
 from producers.dispatcher.types import Showing
 from producers.errors import VoteFault
+from producers.gateway.batches import Batches
 from producers.gateway.claims import claim_with_expiry
 from producers.gateway.errors import GatewayError
 from producers.gateway.published import PublishedWatch
 from producers.gateway.reveal import VotedMatchup, find_standings
+from producers.gateway.showings import RecentShowings
 from producers.gateway.threads import Threads
 from producers.gateway.voters import Voters
 from producers.vote_check import check_vote
@@ -48,6 +50,7 @@ class VoteDesk:
     ----------
     dispatcher, keys, voters, watch
     writer : open; its votes are checked here
+    shown : what was shown of late, so that most votes need no look into the queue
     threads : where what waits for a disk is done
     clock : wall clock in ms since 1970 UTC
     """
@@ -59,6 +62,7 @@ class VoteDesk:
         voters: Voters,
         watch: PublishedWatch,
         writer: AsyncVoteWriter,
+        shown: RecentShowings,
         threads: Threads,
         clock: Callable[[], int],
     ) -> None:
@@ -69,12 +73,20 @@ class VoteDesk:
         self._writer = writer
         self._threads = threads
         self._clock = clock
+        self._shown = shown
+        self._claims: Batches[tuple[str, str], Showing] = Batches(
+            lambda asked: dispatcher.claim_votes(asked, clock()), threads
+        )
+        self._notes: Batches[tuple[str, str], None] = Batches(
+            lambda asked: dispatcher.note_all_voted(asked, clock()), threads
+        )
+        self._noting: set[asyncio.Task[None]] = set()
         self._voted: OrderedDict[str, VotedMatchup] = OrderedDict()
         self._under_way: dict[str, asyncio.Task[VotedMatchup]] = {}
 
     async def take(self, request: VoteRequest, identity: str) -> VoteReceipt:
         """Return when the log has the vote. Raises `GatewayError`."""
-        showing = await self._find_showing(request.matchup_id)
+        showing = self._shown.get(request.matchup_id) or await self._find_showing(request.matchup_id)
         self._check_token(request, showing, identity)
         vote = self._make_vote(request, showing)
         voted = self._voted.get(vote.matchup_id)
@@ -150,7 +162,7 @@ class VoteDesk:
         return await asyncio.shield(task)  # whoever gives up waiting leaves it to the others
 
     async def _write(self, vote: Vote) -> VotedMatchup:
-        await self._threads.run(self._dispatcher.claim_vote, vote.matchup_id, vote.vote_id, self._clock())
+        await self._claims.ask((vote.matchup_id, vote.vote_id))
         before = find_standings(self._watch.now, vote.arena, vote.models)
         try:
             delivered = await self._writer.write(encode_vote(vote))
@@ -163,7 +175,10 @@ class VoteDesk:
         if delivered.source is not None and delivered.offset is not None:
             topic, partition = delivered.source
             place = VotePlace(topic=topic, partition=partition, offset=delivered.offset)
-        await self._threads.run(self._dispatcher.note_voted, vote.matchup_id, vote.vote_id, self._clock())
+        # The claim holds already: nobody waits for the queue to hear of it.
+        noting = asyncio.get_running_loop().create_task(self._notes.ask((vote.matchup_id, vote.vote_id)))
+        self._noting.add(noting)
+        noting.add_done_callback(self._noting.discard)
         return self._remember(vote.matchup_id, VotedMatchup(vote.arena, vote.models, vote.vote_id, place, before))
 
     def _remember(self, matchup_id: str, voted: VotedMatchup) -> VotedMatchup:

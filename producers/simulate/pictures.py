@@ -12,6 +12,7 @@ from typing import Final
 
 from pipeline.contracts.generation import WorkJob
 from producers.dispatcher.plain_png import draw_png
+from producers.dispatcher.stand_in import describe_job
 from producers.simulate.world import SimulatedWorld
 
 _CHUNK: Final = b"kwQu"
@@ -44,5 +45,4 @@ class WorldArtist:
 
     def draw(self, job: WorkJob) -> bytes:
         """Return a picture whose quality is the true skill of its model, 0 for a model of another world."""
-        words = f"{job.model}\n{job.prompt.text or job.prompt.id}\n{job.prompt.seed}"
-        return mark_quality(draw_png(words, _SIDE), self._skills.get(job.model, 0.0))
+        return mark_quality(draw_png(describe_job(job), _SIDE), self._skills.get(job.model, 0.0))

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from pipeline.cli.logs import PARTITIONS
+from pipeline.contracts.arena import ArenaSettings
 from pipeline.contracts.log import VOTES, EventLog
 from pipeline.eventlog import open_log
 from pipeline.operators.rate import RateSettings
@@ -43,6 +44,9 @@ PATIENT = {
     "custom_burst": 1e3,
 }
 """Limits that no test meets unless it wants to."""
+
+MANY = ArenaSettings(open_min=150)
+"""Tests look at many matchups and leave."""
 
 QUICK_QUEUE = DispatcherSettings(durable=False, ready_min=8, backoff_s=0.05)
 
@@ -80,7 +84,7 @@ def make_settings(folder: Path, **given: Any) -> GatewaySettings:
 def make_arenas(log: EventLog, world: SimulatedWorld) -> None:
     """Make the world's arena known, which requires tokens, and another one of two models."""
     events = [
-        msgspec.structs.replace(event, settings=None) if event.type != "arena.upsert" else event
+        msgspec.structs.replace(event, settings=MANY) if event.type == "arena.upsert" else event
         for event in world.arena_events(0)
     ]
     other = make_event("arena.upsert", arena=OTHER_ARENA, k=2, require_token=True, title="<script>alert(1)</script>")
@@ -147,6 +151,7 @@ def running_system(
         stack.enter_context(working(server.url, system.secrets, world, refuse=refuse))
         with system.client() as client:
             wait_until(lambda: client.ready().status == "ok", 60)
+            wait_until(lambda: {ARENA, OTHER_ARENA} <= StoreReader(system.store).arenas().keys(), 60)
             wait_until(lambda: ARENA in {arena.id for arena in client.arenas()}, 60)
         yield system
 

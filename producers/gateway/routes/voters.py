@@ -9,10 +9,8 @@ from starlette.responses import Response
 
 from pipeline.contracts import gateway as messages
 from pipeline.contracts.gateway import MatchupRequest, ShownMatchup, VoteReceipt, VoteRequest, Wait
-from producers.artifacts.errors import ArtifactError
 from producers.gateway.bodies import answer, read_json
 from producers.gateway.callers import Caller
-from producers.gateway.errors import GatewayError
 from producers.gateway.openapi import describe
 from producers.gateway.routes.parts import PathId, PathToken, admit_voter, gateway_of, require_voter
 from producers.gateway.showings import ARTIFACTS_PATH
@@ -105,19 +103,9 @@ async def artifact(request: Request, address: PathToken) -> Response:
     """Return what a model made, by the random address of its slot in one showing."""
     gateway = gateway_of(request)
     gateway.limits.artifacts.take(gateway.callers.address_of(request))
-    found = await gateway.threads.run(gateway.dispatcher.artifact_at, address)
-    if found is None:
-        raise GatewayError(404, "unknown_artifact", "there is no artifact at this address")
-    sha256, media_type = found
-    try:
-        data = await gateway.threads.run(gateway.artifacts.read, sha256, media_type)
-    except ArtifactError as error:
-        if error.retriable:
-            raise GatewayError(
-                503, "artifacts_unavailable", "the artifacts are out of reach", retry=True, retry_after=2.0
-            ) from error
-        raise GatewayError(404, "unknown_artifact", "there is no artifact at this address") from error
-    return Response(data, 200, {"cache-control": _IMMUTABLE, "content-security-policy": _SANDBOX}, media_type)
+    found = await gateway.pictures.find(address)
+    headers = {"cache-control": _IMMUTABLE, "content-security-policy": _SANDBOX}
+    return Response(found.data, 200, headers, found.media_type)
 
 
 def _show(found: ShownMatchup | Wait, caller: Caller) -> Response:
