@@ -18,7 +18,7 @@ from producers.dispatcher.errors import DispatcherError
 
 _LOGGER = logging.getLogger("kwise.dispatcher")
 
-_AT_ONCE: Final = 100  # matchups a transaction: voters wait for no longer one
+_AT_ONCE: Final = 50  # matchups a transaction: voters wait for no longer one
 _POLL_S: Final = 0.5
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0

@@ -30,7 +30,7 @@ _NEXT_CUSTOM = """
     SELECT number FROM matchups INDEXED BY ready_custom
     WHERE state = 1 AND custom = 1 AND voter = ? AND arena = ? AND expires > ? ORDER BY number LIMIT 1
 """
-_SHOW = "UPDATE matchups SET state = 2, voter = ?, shown_at = ? WHERE number = ?"
+_SHOW = "UPDATE matchups SET state = 2, voter = ?, shown_at = ? WHERE number = ? RETURNING record"
 _GIVE_ADDRESS = "UPDATE slots SET address = ? WHERE matchup = ? AND slot = ?"
 _SLOTS = """
     SELECT s.slot, s.address, j.state, j.media_type FROM slots s JOIN jobs j ON j.number = s.job
@@ -147,13 +147,16 @@ def draw_token(rng: random.Random) -> str:
 
 
 def _show(connection: sqlite3.Connection, number: int, voter: str, now: int, rng: random.Random) -> Showing:
-    connection.execute(_SHOW, (voter, now, number))
-    for slot, _, state, _ in connection.execute(_SLOTS, (number,)).fetchall():
-        if state == JobState.DONE:
-            connection.execute(_GIVE_ADDRESS, (draw_token(rng), number, slot))
-    showing = _make_showing(connection, connection.execute(_ROW + "number = ?", (number,)).fetchone())
-    add_total(connection, showing.matchup.arena, Total.SHOWN)
-    return showing
+    (record,) = connection.execute(_SHOW, (voter, now, number)).fetchone()
+    matchup = decode_matchup(record)
+    slots = []
+    for slot, _, job, media_type in connection.execute(_SLOTS, (number,)).fetchall():
+        done = job == JobState.DONE
+        slots.append(ShownSlot(draw_token(rng), media_type) if done else ShownSlot(None, None))
+        if done:
+            connection.execute(_GIVE_ADDRESS, (slots[-1].address, number, slot))
+    add_total(connection, matchup.arena, Total.SHOWN)
+    return Showing(matchup, tuple(slots), voter, now, MatchupState.SHOWN)
 
 
 def _make_showing(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Showing:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
 from typing import Final
 
 from pipeline.contracts.log import MATCHUPS, LogError, LogWriter, Record
@@ -21,6 +22,9 @@ _PURGE_TURNS: Final = 600
 _SHORT_TURNS: Final = 3
 """The job has so many seconds to propose what is missing: it knows the newest votes."""
 _AT_ONCE: Final = 64
+
+_SLOW: Final = ("pipeline.matchmaking.propose", "producers.gateway.bulk")
+"""Modules that load a compiler: read in now, so that no voter waits for them."""
 
 _LOGGER = logging.getLogger("kwise.gateway")
 
@@ -53,6 +57,8 @@ class Upkeep:
         self._thread.join()
 
     def _run(self) -> None:
+        for name in _SLOW:
+            import_module(name)
         turn = 0
         while not self._ended.wait(_EVERY_SECONDS):
             turn += 1

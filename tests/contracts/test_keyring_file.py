@@ -29,7 +29,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(TokenKeyError, match="exists: `kwise gateway keys rotate"):
         write_keyring(path, Keyring((KEY,)), new=True)
-    assert [file.name for file in path.parent.iterdir()] == ["keys.toml"]
+    assert [each.name for each in path.parent.iterdir()] == ["keys.toml"]
 
 
 @pytest.mark.parametrize(

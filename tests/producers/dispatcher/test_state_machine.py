@@ -35,7 +35,14 @@ from tests.producers.dispatcher.queues import (
 from tests.producers.dispatcher.simple_queue import JobKey, SimpleQueue
 
 SETTINGS = DispatcherSettings(
-    durable=False, ready_min=1_000, max_attempts=3, backoff_s=10, backoff_max_s=20, dead_rest_s=100, lead_s=1
+    durable=False,
+    ready_min=1_000,
+    max_attempts=3,
+    backoff_s=10,
+    backoff_max_s=20,
+    dead_rest_s=100,
+    lead_s=1,
+    lead_max_s=1,
 )
 LONGEST_PAUSE = 20 * SECOND
 MODEL_SETS = st.lists(st.sampled_from(MODELS), min_size=2, max_size=4, unique=True).map(tuple)

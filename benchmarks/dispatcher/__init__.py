@@ -1,0 +1,1 @@
+"""How quickly the queue of matchups answers: voters alone and 500 at once, workers, and the upkeep."""
