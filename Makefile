@@ -23,7 +23,7 @@ $(BIN)/python:
 # --no-compile halves the time; Python compiles what it imports.
 $(VENV)/.installed: $(PROJECT) | $(BIN)/python
 	@echo "installing kwise-arena into $(VENV) ..."
-	@$(PIP) install --no-compile --constraint constraints.txt --editable '.[dashboard]'
+	@$(PIP) install --no-compile --constraint constraints.txt --editable '.[dashboard,gateway]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(PROJECT) | $(BIN)/python

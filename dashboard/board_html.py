@@ -9,6 +9,7 @@ from dashboard.board_view import BoardView, Row
 from dashboard.formatting import (
     ABSENT,
     format_ago,
+    format_chance,
     format_clock,
     format_count,
     format_day,
@@ -19,6 +20,7 @@ from dashboard.formatting import (
     format_value,
 )
 from dashboard.freshness import Freshness
+from dashboard.links import MODEL_PAGE, render_link
 from dashboard.markup import Figure, escape_text, render_figures, render_title
 from dashboard.methods import MethodNote
 from dashboard.scale import Scale
@@ -26,7 +28,6 @@ from dashboard.theme import DARK, LIGHT
 from pipeline.contracts.arena import RegisteredArena
 from pipeline.contracts.snapshot import Board
 
-_LINK_SCHEMES: Final = ("https://", "http://")
 _CUT: Final = 1e-6
 
 
@@ -74,6 +75,10 @@ def render_legend(note: MethodNote, view: BoardView) -> str:
             ' <span class="kw-key"><i class="kw-chain"></i></span>'
             "joins neighbours that cannot be told apart: their rank intervals, in brackets, overlap."
         )
+        if view.has_groups:
+            joined += (
+                " A strong line begins a group whose first model is surely weaker than the first of the group above."
+            )
     return f'<p class="kw-legend">{escape_text(note.explanation)}{joined}</p>'
 
 
@@ -87,9 +92,9 @@ def render_board(view: BoardView, rows: Sequence[Row], note: MethodNote) -> str:
         f" kw-no-{field}s"
         for field in ("organization", "license")
         if not any(getattr(r.rating, field) for r in view.rows)
-    )
+    ) + ("" if view.has_p_best and not view.prior else " kw-no-best")
     return (
-        f'<table class="kw-board{kinds}" role="table" style="{_grid_style(view.scale)}">'
+        f'<table class="kw-board{kinds}" role="table" style="{grid_style(view.scale)}">'
         + '<thead role="rowgroup"><tr role="row">'
         + _head("rank", "Rank")
         + _head("name", "Model")
@@ -97,6 +102,7 @@ def render_board(view: BoardView, rows: Sequence[Row], note: MethodNote) -> str:
         + _head("license", "License")
         + _head("number", note.heading)
         + f'<th role="columnheader" class="kw-bar" aria-label="Interval">{_render_axis(view.scale, note)}</th>'
+        + '<th role="columnheader" class="kw-best" title="Probability to be the best of all">P(best)</th>'
         + _head("votes", "Votes")
         + _head("comparisons", "Comparisons")
         + f'</tr></thead><tbody role="rowgroup">{body}</tbody></table>'
@@ -117,6 +123,7 @@ def _render_row(row: Row, following: Row | None, view: BoardView, note: MethodNo
             " kw-down" if is_chained and following is not None and following.joined else "",
         )
     )
+    parted = ' class="kw-parted"' if view.has_groups and not view.prior and row.parted else ""
     rank = ABSENT if view.prior else str(rating.rank)
     interval = format_rank_interval(rating.rank_low, rating.rank_high)
     said = (
@@ -124,26 +131,19 @@ def _render_row(row: Row, following: Row | None, view: BoardView, note: MethodNo
     )
     details = [rating.organization, rating.license, format_plural(rating.votes, "vote")]
     under = " · ".join(detail for detail in details if detail)
+    link = render_link(row.title, MODEL_PAGE, arena=view.board.arena, model=rating.model)
     return (
-        f'<tr role="row" data-model="{escape_text(rating.model)}">'
+        f'<tr role="row" data-model="{escape_text(rating.model)}"{parted}>'
         f'<td role="cell" class="kw-rank{chain}"><b>{rank}</b> <span>{interval}</span>{said}</td>'
         f'<th role="rowheader" scope="row" class="kw-name"><span class="kw-clip" title="{escape_text(rating.model)}">'
-        f'{_render_name(row)}</span>{_render_retired(row)}<small class="kw-sub">{escape_text(under)}</small></th>'
+        f'{link}</span>{_render_retired(row)}<small class="kw-sub">{escape_text(under)}</small></th>'
         f'<td role="cell" class="kw-organization">{escape_text(rating.organization or ABSENT)}</td>'
         f'<td role="cell" class="kw-license">{escape_text(rating.license or ABSENT)}</td>'
         f'<td role="cell" class="kw-number">{format_value(row.drawn.number, note.unit)}</td>'
         f'<td role="cell" class="kw-bar">{_render_bar(row, view.scale, note)}</td>'
+        f'<td role="cell" class="kw-best">{format_chance(rating.p_best)}</td>'
         f'<td role="cell" class="kw-votes">{format_count(rating.votes)}</td>'
         f'<td role="cell" class="kw-comparisons">{format_count(rating.comparisons)}</td></tr>'
-    )
-
-
-def _render_name(row: Row) -> str:
-    url = row.model.url or ""
-    if not url.lower().startswith(_LINK_SCHEMES):
-        return escape_text(row.title)
-    return (
-        f'<a href="{escape_text(url)}" target="_blank" rel="noopener noreferrer nofollow">{escape_text(row.title)}</a>'
     )
 
 
@@ -151,7 +151,7 @@ def _render_retired(row: Row) -> str:
     return '<span class="kw-tag">retired</span>' if row.model.retired else ""
 
 
-def _grid_style(scale: Scale) -> str:
+def grid_style(scale: Scale) -> str:
     """Return where the grid of all rows begins, and its step as a part of what is right of that."""
     if len(scale.ticks) < 2:
         return "--kw-first:0%;--kw-step:100%"

@@ -6,106 +6,129 @@ board and trend are fragments that draw themselves again in place.
 
 from __future__ import annotations
 
-import time
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
 
+import pyarrow as pa
 import streamlit as st
 
 from dashboard import notices
-from dashboard.board_html import (
-    render_board,
-    render_heading,
-    render_keys,
-    render_legend,
-    render_more,
+from dashboard.arena_frame import (
+    CHART_EVERY,
+    TABLE_EVERY,
+    OpenArena,
+    choose_arena,
+    choose_method,
+    draw_notice,
+    now_ms,
+    open_arena,
+    palette_now,
+    start_anew_if_changed,
+    tell_unknown_arena,
 )
-from dashboard.board_view import BoardView, find_rows, list_methods, make_csv_name, view_board, write_csv
-from dashboard.choices import adopt_choice, forget_unknown, unknown_choice, write_choice
-from dashboard.download import draw_download
+from dashboard.board_filter import Facet, filter_rows, label_value, list_facets
+from dashboard.board_html import render_board, render_heading, render_keys, render_legend, render_more
+from dashboard.board_view import BoardView, Row, find_rows, join_rows, tabulate_rows, view_board
+from dashboard.choices import adopt_choices, write_choices
+from dashboard.compare import compare_methods, render_comparison, tabulate_comparison
+from dashboard.download import Picture, draw_downloads, make_file_name
 from dashboard.freshness import judge_freshness
-from dashboard.markup import render_notice, render_section
+from dashboard.markup import render_legend as render_words
+from dashboard.markup import render_section
 from dashboard.methods import describe_method
-from dashboard.notices import Notice
-from dashboard.shell import open_source
 from dashboard.source import Source, UnavailableError
-from dashboard.theme import DARK, LIGHT
 from dashboard.trend import MODELS, make_trend, tell_apart
-from pipeline.contracts.snapshot import Publication
-
-BOARD_EVERY: Final = 1.0
-TREND_EVERY: Final = 5.0
-"""Seconds between two drawings. A chart is dearer than a table, and nobody sees a trend change within a second."""
+from pipeline.contracts.snapshot import Board, Publication
 
 SHOWN: Final = 200
 """Rows drawn at most: each publication sends them all to every reader."""
+ALL_METHODS: Final = "all"
+"""In place of a method: their boards side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What the reader looks for: words, and values by field of models."""
+
+    words: str
+    chosen: Mapping[str, tuple[str, ...]]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """The same for all who look for the same."""
+        return self.words, tuple((facet, values) for facet, values in sorted(self.chosen.items()) if values)
+
+    def find(self, view: BoardView) -> tuple[Row, ...]:
+        """Return what is found of a board."""
+        return join_rows(filter_rows(find_rows(view, self.words), self.chosen))
+
+    def describe(self) -> str:
+        """Return what is looked for, in words."""
+        values = [label_value(facet, value) for facet, chosen in self.chosen.items() for value in chosen]
+        return ", ".join(([self.words] if self.words else []) + values)
 
 
 def show_board_page() -> None:
     """Draw the page."""
-    source = open_source()
-    try:
-        titles = source.overview().titles
-        adopt_choice("arena", list(titles))
-        publication = source.publication(st.session_state["arena"])
-        methods = list_methods(publication)
-    except UnavailableError as unavailable:
-        _wait(source, None, unavailable.notice)
-        return
-    if not methods:
-        _wait(source, publication.arena, notices.no_boards())
+    opened = open_arena()
+    if opened is None:
         return
     heading = st.container()
-    arena, method, words = _draw_controls(titles, methods)
-    if (asked := unknown_choice("arena")) is not None:
-        _draw_notice(notices.unknown_arena(asked, titles[arena]))
+    method, search = _draw_controls(opened)
+    tell_unknown_arena(opened.title)
+    shown = opened.methods[0] if method == ALL_METHODS else method
     with heading:
-        _draw_heading(source, arena, method)
-    _draw_board(source, arena, method, words, (tuple(titles.items()), tuple(methods)))
-    draw_download(lambda: _csv_of(source, arena, method, words), make_csv_name(arena, method))
-    _draw_trend(source, arena, method)
+        _draw_heading(opened.source, opened.arena, shown)
+    name = make_file_name(opened.arena, method)
+    if method == ALL_METHODS:
+        _draw_comparison(opened, search)
+        draw_downloads(lambda: _table_of_all(opened, search), name)
+        return
+    _draw_board(opened, method, search)
+    draw_downloads(lambda: _table_of(opened, method, search), name)
+    _draw_trend(opened.source, opened.arena, method)
+    draw_downloads(
+        lambda: _history_of(opened.source, opened.arena, method)[0],
+        make_file_name(opened.arena, method, "history"),
+        "trend-data",
+        lambda: _picture_of(opened.source, opened.arena, method),
+    )
 
 
-def _draw_controls(titles: dict[str, str], methods: list[str]) -> tuple[str, str, str]:
-    """Draw the controls; return arena, method, and the words to find."""
-    adopt_choice("method", methods)
+def _draw_controls(opened: OpenArena) -> tuple[str, Search]:
+    """Draw the controls; return the method, and what to look for."""
+    facets = list_facets(opened.publication.registered.models)
+    others = {ALL_METHODS: "Side by side"} if len(opened.methods) > 1 else {}
     with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
-        if len(titles) > 1:
-            arena = st.selectbox(
-                "Arena",
-                list(titles),
-                format_func=lambda arena: _arena_label(titles, arena),
-                key="arena",
-                on_change=forget_unknown,
-                args=("arena",),
-                width=260,
-            )
-        else:
-            arena = next(iter(titles))
-        method = st.segmented_control(
-            "Method", methods, format_func=lambda method: describe_method(method).label, key="method", required=True
-        )
-        assert method is not None  # required
+        choose_arena(opened.titles, opened.arena)
+        method = choose_method(opened, others)
         words = st.text_input(
-            "Find", key="find", placeholder="Model, organization or license", width="stretch", live=True
-        )
-    write_choice("arena", arena)
-    write_choice("method", method)
-    return arena, method, words
+            "Find", key="find", placeholder="Model, organization or license", width="stretch", live=True,
+            bind="query-params",
+        )  # fmt: skip
+        chosen = _draw_filters(facets)
+    return method, Search(words, chosen)
 
 
-@st.fragment(run_every=BOARD_EVERY)
-def _wait(source: Source, arena: str | None, notice: Notice) -> None:
-    """Say what is missing, and start anew when it has come."""
-    try:
-        known = list(source.overview().titles)
-        if list_methods(source.publication(arena or known[0])):
-            st.rerun()
-    except UnavailableError as unavailable:
-        notice = unavailable.notice
-    _draw_notice(notice)
+def _draw_filters(facets: list[Facet]) -> dict[str, tuple[str, ...]]:
+    if not facets:
+        return {}
+    active = sum(bool(st.query_params.get_all(facet.id)) for facet in facets)
+    chosen = {}
+    with st.popover(f"Filter ({active})" if active else "Filter", icon=":material/filter_list:", key="filters"):
+        for facet in facets:
+            adopt_choices(facet.id, facet.values)
+            values = st.multiselect(
+                facet.label, facet.values, format_func=partial(label_value, facet.id), key=facet.id, placeholder="Any"
+            )
+            write_choices(facet.id, values)
+            chosen[facet.id] = tuple(values)
+    return chosen
 
 
-@st.fragment(run_every=BOARD_EVERY)
+@st.fragment(run_every=TABLE_EVERY)
 def _draw_heading(source: Source, arena: str, method: str) -> None:
     try:
         publication, beat = source.publication(arena), source.heartbeat()
@@ -113,69 +136,112 @@ def _draw_heading(source: Source, arena: str, method: str) -> None:
         return  # the board below says it
     if (board := publication.boards.get(method)) is None:
         return
-    freshness = judge_freshness(time.time_ns() // 1_000_000, beat, board.as_of)
+    freshness = judge_freshness(now_ms(), beat, board.as_of)
     st.html(render_heading(publication.registered, board, freshness))
     if freshness.state == "stalled":
-        _draw_notice(notices.stalled(freshness, source.path))
+        draw_notice(notices.stalled(freshness, source.path))
 
 
-@st.fragment(run_every=BOARD_EVERY)
-def _draw_board(
-    source: Source, arena: str, method: str, words: str, drawn: tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
-) -> None:
-    """Draw legend and table; start anew when other arenas or methods are published than `drawn` in the controls."""
+@st.fragment(run_every=TABLE_EVERY)
+def _draw_board(opened: OpenArena, method: str, search: Search) -> None:
+    """Draw legend and table."""
     try:
-        titles, publication = source.overview().titles, source.publication(arena)
+        start_anew_if_changed(opened)
+        publication = opened.source.publication(opened.arena)
     except UnavailableError as unavailable:
-        _draw_notice(unavailable.notice)
+        draw_notice(unavailable.notice)
         return
-    if (tuple(titles.items()), tuple(list_methods(publication))) != drawn:
-        st.rerun()
-    version = (str(source.path), arena, publication.commit, publication.published_at)
-    view, legend, table, hidden = _render(publication, version, method, words)
-    note = describe_method(method)
-    if not view.rows:
-        _draw_notice(notices.no_models())
+    view, legend, table, hidden = _render(publication, _version(opened, publication), method, search.key, search)
+    if not _tell_state(view.board, describe_method(method).label):
         return
-    if view.prior:
-        _draw_notice(notices.no_votes(len(view.rows)))
-    if view.board.rebuilding:
-        _draw_notice(notices.rebuilding(note.label))
     st.html(legend)
     if table is None:
-        _draw_notice(notices.no_match(words))
+        draw_notice(notices.no_match(search.describe()))
     else:
         st.html(table)
     if hidden:
         st.html(render_more(hidden))
 
 
-@st.fragment(run_every=TREND_EVERY)
+@st.fragment(run_every=TABLE_EVERY)
+def _draw_comparison(opened: OpenArena, search: Search) -> None:
+    """Draw all methods side by side."""
+    try:
+        start_anew_if_changed(opened)
+        publication = opened.source.publication(opened.arena)
+    except UnavailableError as unavailable:
+        draw_notice(unavailable.notice)
+        return
+    first = publication.boards[opened.methods[0]]
+    if not _tell_state(first, "A method"):
+        return
+    rows = search.find(view_board(publication, first.method, describe_method(first.method).unit))
+    if not rows:
+        draw_notice(notices.no_match(search.describe()))
+        return
+    label = describe_method(first.method).label
+    st.html(
+        render_words(
+            f"Each method's rank, and below it its own number and credible ranks. Arrows say by how many places "
+            f"the rank differs from that of {label}."
+        )
+        + render_comparison(publication, opened.methods, rows[:SHOWN])
+    )
+    if len(rows) > SHOWN:
+        st.html(render_more(len(rows) - SHOWN))
+
+
+def _tell_state(board: Board, label: str) -> bool:
+    """Say what is to be known of a board before it is read; return whether there is anything to read."""
+    if not board.models:
+        draw_notice(notices.no_models())
+        return False
+    if board.votes == 0:
+        draw_notice(notices.no_votes(len(board.models)))
+    if board.rebuilding:
+        draw_notice(notices.rebuilding(label))
+    return True
+
+
+@st.fragment(run_every=CHART_EVERY)
 def _draw_trend(source: Source, arena: str, method: str) -> None:
     try:
-        board = source.publication(arena).boards[method]
-        top = sorted(board.models, key=lambda rating: rating.rank)[:MODELS]
-        models = {rating.model: rating.name or rating.model for rating in top}
-        palette = DARK if st.context.theme.type == "dark" else LIGHT
-        history = source.history(arena, method, list(models))
+        history, models = _history_of(source, arena, method)
     except (UnavailableError, KeyError):
         return
-    note = describe_method(method)
-    option = make_trend(history, models, method, note, palette.series) if board.votes else None
+    option = make_trend(history, models, method, describe_method(method), palette_now().series)
     if option is None:
         return
-    title = f"The first {len(models)} over time" if len(models) > 1 else "Over time"
-    names = tell_apart(models)
-    st.html(render_section(title, "Times are UTC.") + render_keys([names[model] for model in models]))
+    names = [tell_apart(models)[model] for model in models]
+    st.html(render_section(_title_of_trend(len(models)), "Times are UTC.") + render_keys(names))
     st.echarts_chart(option, height=300, key="trend", alt="Ratings of the first models over time")
+
+
+def _history_of(source: Source, arena: str, method: str) -> tuple[pa.Table, dict[str, str]]:
+    """Return past boards of the first models, and their names by id. Raises `UnavailableError` and KeyError."""
+    board = source.publication(arena).boards[method]
+    top = sorted(board.models, key=lambda rating: rating.rank)[:MODELS]
+    models = {rating.model: rating.name or rating.model for rating in top}
+    return source.history(arena, method, list(models)), models
+
+
+def _picture_of(source: Source, arena: str, method: str) -> Picture:
+    models = _history_of(source, arena, method)[1]
+    names = [tell_apart(models)[model] for model in models]
+    return Picture("trend", _title_of_trend(len(models)), list(zip(names, palette_now().series, strict=False)))
+
+
+def _title_of_trend(count: int) -> str:
+    return f"The first {count} over time" if count > 1 else "Over time"
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _render(
     _publication: Publication,
-    version: tuple[str, str, int, int],  # noqa: ARG001 - what the cache goes by, together with method and words
+    version: tuple[str, str, int, int],  # noqa: ARG001 - what the cache goes by, together with method and key
     method: str,
-    words: str,
+    key: tuple[Any, ...],  # noqa: ARG001
+    _search: Search,
 ) -> tuple[BoardView, str, str | None, int]:
     """Return the view, the legend, the table (None if nothing is found) and how many rows are left out of it.
 
@@ -183,21 +249,23 @@ def _render(
     """
     note = describe_method(method)
     view = view_board(_publication, method, note.unit)
-    rows = find_rows(view, words)
+    rows = _search.find(view)
     shown = rows[:SHOWN]
     table = render_board(view, shown, note) if shown else None
     return view, render_legend(note, view), table, len(rows) - len(shown)
 
 
-def _csv_of(source: Source, arena: str, method: str, words: str) -> str:
-    view = view_board(source.publication(arena), method, describe_method(method).unit)
-    return write_csv(find_rows(view, words))
+def _version(opened: OpenArena, publication: Publication) -> tuple[str, str, int, int]:
+    return str(opened.source.path), opened.arena, publication.commit, publication.published_at
 
 
-def _arena_label(titles: dict[str, str], arena: str) -> str:
-    title = titles.get(arena, arena)
-    return title if list(titles.values()).count(title) < 2 else f"{title} ({arena})"
+def _table_of(opened: OpenArena, method: str, search: Search) -> pa.Table:
+    view = view_board(opened.source.publication(opened.arena), method, describe_method(method).unit)
+    return tabulate_rows(search.find(view))
 
 
-def _draw_notice(notice: Notice) -> None:
-    st.html(render_notice(notice))
+def _table_of_all(opened: OpenArena, search: Search) -> pa.Table:
+    publication = opened.source.publication(opened.arena)
+    view = view_board(publication, opened.methods[0], describe_method(opened.methods[0]).unit)
+    models = [row.rating.model for row in search.find(view)]
+    return tabulate_comparison(compare_methods(publication, opened.methods), models)

@@ -1,32 +1,42 @@
-"""A board as the page shows it: rows with what is drawn of them, found by words, and written as CSV."""
+"""A board as the page shows it: rows with what is drawn of them, found by words, and written as a table."""
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
+
+import pyarrow as pa
 
 from dashboard.formatting import Unit
 from dashboard.methods import Drawn, draw_rating
 from dashboard.scale import LEAST, Scale, fit_scale
 from pipeline.contracts.arena import Model
 from pipeline.contracts.snapshot import METHODS, Board, ModelRating, Publication
+from pipeline.store.history import HISTORY_SCHEMA
 
-CSV_COLUMNS: Final = tuple(ModelRating.__struct_fields__)
+BOARD_SCHEMA: Final = pa.schema(
+    [
+        HISTORY_SCHEMA.field(name) if name in HISTORY_SCHEMA.names else pa.field(name, pa.string())
+        for name in ModelRating.__struct_fields__
+    ]
+)
+"""One row a model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a board. `joined`: its rank interval overlaps that of the line above."""
+    """One line of a board.
+
+    `joined`: its rank interval overlaps that of the line above. `parted`: it begins another rank group.
+    """
 
     rating: ModelRating
     drawn: Drawn
     model: Model
     joined: bool = False
+    parted: bool = False
 
     @property
     def title(self) -> str:
@@ -48,6 +58,16 @@ class BoardView:
         """Whether the method tells which ranks are credible."""
         return any(row.rating.rank_low is not None for row in self.rows)
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether the method says which models share a rank group."""
+        return any(row.rating.group is not None for row in self.rows)
+
+    @property
+    def has_p_best(self) -> bool:
+        """Whether the method says how likely each model is the best."""
+        return any(row.rating.p_best is not None for row in self.rows)
+
 
 def list_methods(publication: Publication) -> list[str]:
     """Return the methods that are published: those of the contract in its order, then others by name."""
@@ -68,33 +88,25 @@ def view_board(publication: Publication, method: str, unit: Unit) -> BoardView:
 
 
 def find_rows(view: BoardView, words: str) -> tuple[Row, ...]:
-    """Return the rows in which every word occurs, joined to the line above where the two cannot be told apart."""
+    """Return the rows in which every word occurs."""
     wanted = words.casefold().split()
-    found = [row for row in view.rows if all(word in _searched(row) for word in wanted)]
-    joined = [False, *(_overlap(above.rating, row.rating) for above, row in itertools.pairwise(found))]
-    return tuple(replace(row, joined=is_joined) for row, is_joined in zip(found, joined[: len(found)], strict=True))
+    return tuple(row for row in view.rows if all(word in _searched(row) for word in wanted))
 
 
-def write_csv(rows: Sequence[Row]) -> str:
-    """Write rows as CSV with a header (RFC 4180), with the columns of ``kwise board show --format csv``."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(CSV_COLUMNS)
-    for row in rows:
-        writer.writerow(_csv_cell(getattr(row.rating, column)) for column in CSV_COLUMNS)
-    return out.getvalue()
+def join_rows(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return rows joined to the line above where the two cannot be told apart, and parted where a group begins."""
+    joined = [False, *(_overlap(above.rating, row.rating) for above, row in itertools.pairwise(rows))]
+    parted = [False, *(above.rating.group != row.rating.group for above, row in itertools.pairwise(rows))]
+    return tuple(
+        replace(row, joined=is_joined, parted=is_parted)
+        for row, is_joined, is_parted in zip(rows, joined[: len(rows)], parted[: len(rows)], strict=True)
+    )
 
 
-def make_csv_name(arena: str, method: str) -> str:
-    """Return a file name for a board's CSV that no file system objects to."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{arena}-{method}") + ".csv"
-
-
-def _csv_cell(value: object) -> object:
-    # Names come from strangers, and a spreadsheet takes what begins like this for a formula.
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return "" if value is None else value
+def tabulate_rows(rows: Sequence[Row]) -> pa.Table:
+    """Return rows as a table (`BOARD_SCHEMA`), with the columns of ``kwise board show --format csv``."""
+    columns = {name: [getattr(row.rating, name) for row in rows] for name in BOARD_SCHEMA.names}
+    return pa.table(columns, schema=BOARD_SCHEMA)
 
 
 def _searched(row: Row) -> str:

@@ -72,6 +72,33 @@ def format_value(value: float | None, unit: Unit) -> str:
     return text.replace("-", MINUS) + (" %" if unit == "share" else "")
 
 
+def format_chance(probability: float | None) -> str:
+    """Return a probability in per cent, which votes never make certain: ``42 %``, ``3.1 %``, ``< 0.1 %``."""
+    if probability is None or not math.isfinite(probability):
+        return ABSENT
+    if probability < 0.001:
+        return "< 0.1 %"
+    if probability > 0.999:
+        return "> 99.9 %"
+    return format_share(probability)
+
+
+def format_share(share: float | None) -> str:
+    """Return a share of what was counted in per cent: ``42 %``, ``3.1 %``, ``0 %``."""
+    if share is None or not math.isfinite(share):
+        return ABSENT
+    percent = 100 * share
+    return f"{percent:.{0 if 10 <= percent <= 99 or percent in (0, 100) else 1}f} %"
+
+
+def format_signed(value: float | None, digits: int = 0) -> str:
+    """Return a difference with its sign, ``+12`` or ``−3``."""
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    text = f"{value:+.{digits}f}"
+    return (text if text.strip("+-0.") else text[1:]).replace("-", MINUS)
+
+
 def format_tick(value: float, ticks: Sequence[float], unit: Unit) -> str:
     """Return the label of a tick among `ticks`, with as many digits as their distance needs."""
     factor = 100 if unit == "share" else 1

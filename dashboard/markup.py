@@ -28,9 +28,17 @@ class Figure:
     kind: str = ""
 
 
-def render_title(title: str) -> str:
-    """Render the title of a page."""
-    return f'<h1 class="kw-title">{escape_text(title)}</h1>'
+@dataclass(frozen=True, slots=True)
+class Markup:
+    """HTML that is safe as it is: what it has of data has been escaped."""
+
+    html: str
+
+
+def render_title(title: str, aside: str = "") -> str:
+    """Render the title of a page, and beside it what the page is about."""
+    about = f" <small>{escape_text(aside)}</small>" if aside else ""
+    return f'<h1 class="kw-title">{escape_text(title)}{about}</h1>'
 
 
 def render_figures(figures: Sequence[Figure]) -> str:
@@ -57,6 +65,11 @@ def render_notice(notice: Notice) -> str:
     )
 
 
+def render_legend(text: str) -> str:
+    """Render a line of explanation."""
+    return f'<p class="kw-legend">{escape_text(text)}</p>'
+
+
 def render_section(title: str, aside: str) -> str:
     """Render the heading of a section below the first one."""
     return f'<h2 class="kw-section">{escape_text(title)} <small>{escape_text(aside)}</small></h2>'
@@ -71,8 +84,8 @@ class TableColumn:
     wide_only: bool = False
 
 
-def render_table(columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], label: str) -> str:
-    """Render a plain table of texts; the first cell of a row is its heading."""
+def render_table(columns: Sequence[TableColumn], rows: Sequence[Sequence[str | Markup]], label: str) -> str:
+    """Render a plain table; the first cell of a row is its heading."""
 
     def kinds(column: TableColumn) -> str:
         names = [name for name, holds in (("kw-count", column.is_number), ("kw-wide", column.wide_only)) if holds]
@@ -82,9 +95,9 @@ def render_table(columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], 
     body = "".join(
         "<tr>"
         + "".join(
-            f'<th scope="row"{kinds(column)}>{escape_text(cell)}</th>'
+            f'<th scope="row"{kinds(column)}>{_render_cell(cell)}</th>'
             if place == 0
-            else f"<td{kinds(column)}>{escape_text(cell)}</td>"
+            else f"<td{kinds(column)}>{_render_cell(cell)}</td>"
             for place, (column, cell) in enumerate(zip(columns, row, strict=True))
         )
         + "</tr>"
@@ -94,3 +107,7 @@ def render_table(columns: Sequence[TableColumn], rows: Sequence[Sequence[str]], 
         f'<table class="kw-table" aria-label="{escape_text(label)}">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
+
+
+def _render_cell(cell: str | Markup) -> str:
+    return cell.html if isinstance(cell, Markup) else escape_text(cell)

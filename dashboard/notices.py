@@ -137,6 +137,67 @@ def unknown_arena(asked: str, shown: str) -> Notice:
     return Notice("note", "Unknown arena", f"There is no arena {asked} in this store. You see {shown}.")
 
 
+def unknown_model(asked: str, shown: str) -> Notice:
+    """A link names a model that is not in the arena."""
+    return Notice("note", "Unknown model", f"There is no model {asked} in this arena. You see {shown}.")
+
+
+def not_rated(label: str) -> Notice:
+    """A model that has been added is on no board yet."""
+    return Notice("empty", "Not rated yet", f"{label} has no rating of this model so far: the next board will have it.")
+
+
+def no_pairs() -> Notice:
+    """Fewer than two models."""
+    return Notice("empty", "No pairs yet", "There are pairs to compare as soon as the arena has two models.")
+
+
+def no_pair_votes() -> Notice:
+    """Nobody has ordered two models."""
+    return Notice("note", "No votes yet", "The matrix fills with the first vote that orders two models.")
+
+
+def no_predictions(models: int) -> Notice:
+    """The posterior is not fitted here."""
+    return Notice(
+        "note",
+        "No predictions",
+        f"The posterior of {models:,} models is not fitted by this page: that takes too long, or it did not converge. "
+        "What was seen is there.",
+    )
+
+
+def no_history() -> Notice:
+    """Fewer than two boards."""
+    return Notice("empty", "No history yet", "Ranks are drawn from the second board on that has votes in it.")
+
+
+def no_open_matchups(policy: str) -> Notice:
+    """Nothing is proposed."""
+    return Notice(
+        "empty",
+        "Nothing is proposed",
+        f"The job keeps matchups open by the policy {policy} while it runs and the arena has enough models. "
+        "A store that a replay made has none.",
+    )
+
+
+def no_login(variable: str) -> Notice:
+    """Operators cannot log in."""
+    return Notice(
+        "note",
+        "Kept from view",
+        f"Records bear what voters are told apart by. Operators see them here once {variable} names a file with a "
+        "password; on this machine the command line shows them.",
+        "kwise dashboard serve --operator-password FILE",
+    )
+
+
+def no_letters() -> Notice:
+    """No dead letter of the reason that is asked for."""
+    return Notice("empty", "None", "There is no such record.")
+
+
 def no_match(words: str) -> Notice:
     """The search finds nothing."""
     return Notice("empty", "Nothing found", f"No model, organization or license matches {words}.")

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 import streamlit as st
 
-from dashboard.download import draw_download
+from dashboard import notices
+from dashboard.arena_frame import now_ms, palette_now
+from dashboard.download import Picture, draw_downloads
 from dashboard.job_state import judge_job
 from dashboard.markup import render_notice, render_section, render_title
 from dashboard.operator_html import compare_samples, render_operations, render_panels
-from dashboard.operator_trend import HEIGHT, make_operations_trend, write_samples
+from dashboard.operator_letters import SHOWN, list_reasons, render_letters, tabulate_letters
+from dashboard.operator_login import draw_login, draw_logout, is_logged_in, password_file
+from dashboard.operator_queue import ArenaQueue, fetch_queue, render_queue
+from dashboard.operator_trend import HEIGHT, make_operations_trend, tabulate_samples
+from dashboard.operator_weights import render_weights
+from dashboard.server import PASSWORD_VARIABLE, gateway_url
 from dashboard.shell import open_source
 from dashboard.source import Source, UnavailableError
-from dashboard.theme import DARK, LIGHT
 
 STATUS_EVERY: Final = 1.0
 TREND_EVERY: Final = 5.0
 """Seconds between two drawings; a sample is added every 5 s."""
 
 _TITLE: Final = render_title("Operations")
+_ARENAS: Final = 6
+"""Arenas whose weights are shown at most."""
+_LETTERS: Final = 1_000
+"""Dead letters in a download."""
 
 
 def show_operator_page() -> None:
@@ -28,11 +37,40 @@ def show_operator_page() -> None:
     source = open_source()
     if not _has_status(source):
         _wait(source)
+        _draw_rest(source)
         return
     _draw_figures(source)
     _draw_trend(source)
-    draw_download(lambda: write_samples(source.recent()), "operations.csv")
+    draw_downloads(
+        lambda: tabulate_samples(source.recent()),
+        "operations",
+        make_picture=lambda: Picture("operations", "Operations: the last hour"),
+    )
     _draw_panels(source)
+    _draw_rest(source)
+
+
+def _draw_rest(source: Source) -> None:
+    """Draw what the store tells without a job."""
+    try:
+        source.overview()
+    except UnavailableError:
+        return  # said above
+    if (gateway := gateway_url()) is not None:
+        _draw_queue(gateway)
+    _draw_weights(source)
+    _draw_letters(source)
+
+
+@st.fragment(run_every=TREND_EVERY)
+def _draw_queue(gateway: str) -> None:
+    st.html(render_queue(_ask_queue(gateway)))
+
+
+@st.cache_data(ttl=TREND_EVERY / 2, max_entries=4, show_spinner=False)
+def _ask_queue(gateway: str) -> list[ArenaQueue] | None:
+    """Ask once for all who look at the same time."""
+    return fetch_queue(gateway)
 
 
 def _has_status(source: Source) -> bool:
@@ -47,7 +85,7 @@ def _has_status(source: Source) -> bool:
 def _wait(source: Source) -> None:
     """Say what is missing, and start anew when it has come."""
     try:
-        notice = judge_job(_now(), source.beat(), source.path).notice
+        notice = judge_job(now_ms(), source.beat(), source.path).notice
     except UnavailableError as unavailable:
         notice = unavailable.notice
     if _has_status(source):
@@ -64,7 +102,7 @@ def _draw_figures(source: Source) -> None:
         return
     if beat is None or beat.status is None:
         st.rerun()
-    now = _now()
+    now = now_ms()
     state = judge_job(now, beat, source.path)
     lately = compare_samples(samples, beat.time, beat.status)
     st.html(_TITLE + render_operations(beat, beat.status, state, lately, now))
@@ -78,7 +116,7 @@ def _draw_trend(source: Source) -> None:
         samples = source.recent()
     except UnavailableError:
         return  # said above
-    option = make_operations_trend(samples, DARK if st.context.theme.type == "dark" else LIGHT)
+    option = make_operations_trend(samples, palette_now())
     if option is None:
         return
     st.html(render_section("The last hour", "Times are UTC. The dashed line is what the project promises."))
@@ -95,9 +133,50 @@ def _draw_panels(source: Source) -> None:
         return
     if beat is None or beat.status is None:
         return
-    now = _now()
+    now = now_ms()
     st.html(render_panels(beat, beat.status, judge_job(now, beat, source.path), source.path, now))
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+@st.fragment(run_every=TREND_EVERY)
+def _draw_weights(source: Source) -> None:
+    try:
+        titles = source.overview().titles
+        boards = {title: source.publication(arena).boards.get("average") for arena, title in titles.items()}
+    except UnavailableError:
+        return
+    known = {title: board for title, board in list(boards.items())[:_ARENAS] if board is not None}
+    if shown := render_weights(known):
+        st.html(shown)
+
+
+def _draw_letters(source: Source) -> None:
+    """Draw dead letters with what they held, to operators who have logged in."""
+    st.html(render_section("Records that could not be used", "with what they held"))
+    path = password_file()
+    if path is None:
+        st.html(render_notice(notices.no_login(PASSWORD_VARIABLE)))
+        return
+    if not is_logged_in():
+        draw_login(path)
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        reason = st.selectbox("Reason", ["any", *list_reasons()], key="reason", width=200)
+        draw_logout()
+    asked = None if reason == "any" else reason
+    _draw_found(source, asked)
+    draw_downloads(lambda: tabulate_letters(source.dead_letters(_LETTERS, asked)), "dead-letters", "letters-data")
+
+
+@st.fragment(run_every=TREND_EVERY)
+def _draw_found(source: Source, reason: str | None) -> None:
+    if not is_logged_in():
+        return
+    try:
+        letters = source.dead_letters(SHOWN, reason)
+    except UnavailableError as unavailable:
+        st.html(render_notice(unavailable.notice))
+        return
+    if not len(letters):
+        st.html(render_notice(notices.no_letters()))
+        return
+    st.html(render_letters(letters))

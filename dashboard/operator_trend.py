@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
+
+import pyarrow as pa
 
 from dashboard.theme import Palette
 from pipeline.contracts.status import FRESHNESS_TARGET_MS, Sample
@@ -100,13 +100,10 @@ def make_operations_trend(samples: Sequence[Sample], palette: Palette) -> dict[s
     }
 
 
-def write_samples(samples: Sequence[Sample]) -> str:
-    """Write samples as CSV with a header (RFC 4180)."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(Sample.__struct_fields__)
-    writer.writerows([getattr(sample, name) for name in Sample.__struct_fields__] for sample in samples)
-    return out.getvalue()
+def tabulate_samples(samples: Sequence[Sample]) -> pa.Table:
+    """Return samples as a table, a row each."""
+    names = Sample.__struct_fields__
+    return pa.table({name: pa.array([getattr(sample, name) for sample in samples], pa.int64()) for name in names})
 
 
 def _line(

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,9 @@ from typing import Final
 from dashboard.theme import theme_options
 
 DEFAULT_HOST: Final = "127.0.0.1"
+GATEWAY_VARIABLE: Final = "KWISE_GATEWAY"
+PASSWORD_VARIABLE: Final = "KWISE_OPERATOR_PASSWORD_FILE"
+PAUSE_VARIABLE: Final = "KWISE_PAUSE_FILE"
 DEFAULT_PORT: Final = 8501
 
 _HERE: Final = Path(__file__).resolve().parent
@@ -42,8 +46,24 @@ class DashboardError(Exception):
     """The app cannot be started. Says why and what to do."""
 
 
-def start_dashboard(store: Path, port: int = DEFAULT_PORT, host: str = DEFAULT_HOST) -> subprocess.Popen[bytes]:
+def gateway_url() -> str | None:
+    """Return where this app's gateway is; None where it has none."""
+    return os.environ.get(GATEWAY_VARIABLE) or None
+
+
+def start_dashboard(
+    store: Path,
+    port: int = DEFAULT_PORT,
+    host: str = DEFAULT_HOST,
+    *,
+    operator_password: Path | None = None,
+    gateway: str | None = None,
+    pause_file: Path | None = None,
+) -> subprocess.Popen[bytes]:
     """Start the server for `store`, which need not exist yet, and return at once; `wait_until_ready` waits for it.
+
+    `operator_password`: a file with the password of operators; without it there is no login. `gateway`: its address;
+    without it nobody can vote. `pause_file`: while it is there, simulated voters rest; pages get a switch for it.
 
     It ends on SIGTERM (`stop_dashboard`), and has a session of its own, so that Ctrl-C reaches it through us alone:
     Streamlit answers it with a traceback while it starts. Raises `DashboardError` where Streamlit is not installed or
@@ -56,11 +76,20 @@ def start_dashboard(store: Path, port: int = DEFAULT_PORT, host: str = DEFAULT_H
     flags = [f"--{name}={value}" for name, value in options.items()]
     return subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", str(_HERE / "app.py"), *flags],
-        env={**os.environ, "KWISE_STORE": str(Path(store).absolute())},
+        env=_make_environment(store, gateway, {PASSWORD_VARIABLE: operator_password, PAUSE_VARIABLE: pause_file}),
         start_new_session=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
+
+
+def _make_environment(store: Path, gateway: str | None, files: Mapping[str, Path | None]) -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if name not in {GATEWAY_VARIABLE, *files}}
+    environment["KWISE_STORE"] = str(Path(store).absolute())
+    if gateway is not None:
+        environment[GATEWAY_VARIABLE] = gateway
+    named = {name: str(Path(file).absolute()) for name, file in files.items() if file is not None}
+    return environment | named
 
 
 def wait_until_ready(

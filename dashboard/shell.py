@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NoReturn
 
 import streamlit as st
 
+from dashboard.links import BOARD_PAGE, MODEL_PAGE, PAIRS_PAGE, VOTE_PAGE, follow_links
+from dashboard.pause_switch import show_pause_switch
+from dashboard.server import gateway_url
 from dashboard.source import Source
 from dashboard.theme import css_variables
 
@@ -19,7 +22,7 @@ _HERE: Final = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, slots=True)
 class PageSpec:
-    """A page: a file in screens/, its title, and its address below the app's."""
+    """A page: a file in screens/, its title, and its address below the app's; empty for what the app opens with."""
 
     file: str
     title: str
@@ -27,10 +30,15 @@ class PageSpec:
 
 
 PAGES: Final = (
-    PageSpec("board.py", "Board", "board"),
+    PageSpec("board.py", "Board", BOARD_PAGE),
+    PageSpec("vote.py", "Vote", VOTE_PAGE),
+    PageSpec("model.py", "Models", MODEL_PAGE),
+    PageSpec("pairs.py", "Pairs", PAIRS_PAGE),
+    PageSpec("ranks.py", "Ranks", "ranks"),
+    PageSpec("matchmaking.py", "Matchmaking", "matchmaking"),
     PageSpec("operator.py", "Operations", "operator"),
 )
-"""In the order of the menu; the first is what the app opens with. To add a page, add its file and a line here."""
+"""In the order of the menu. To add a page, add its file and a line here."""
 
 
 def run_app() -> None:
@@ -38,11 +46,27 @@ def run_app() -> None:
     st.set_page_config(page_title="kwise arena", page_icon=str(_HERE / "assets" / "mark.svg"), layout="wide")
     st.html(f"<style>{css_variables()}{(_HERE / 'style.css').read_text('utf-8')}</style>")
     st.logo(str(_HERE / "assets" / "wordmark.svg"), size="medium")
-    pages = [
-        st.Page(_HERE / "screens" / page.file, title=page.title, url_path=page.address, default=place == 0)
-        for place, page in enumerate(PAGES)
-    ]
-    st.navigation(pages, position="top" if len(pages) > 1 else "hidden").run()
+    pages = _list_pages()
+    chosen = st.navigation(list(pages.values()), position="top")
+    follow_links(pages)
+    show_pause_switch()
+    chosen.run()
+
+
+def switch_to(address: str, **query: str) -> NoReturn:
+    """Go to the page at `address` with what is then in its address."""
+    st.switch_page(_list_pages()[address], query_params=query)
+
+
+def _list_pages() -> dict[str, Any]:
+    """Return the pages by address; nobody can vote without a gateway."""
+    return {
+        page.address: st.Page(
+            _HERE / "screens" / page.file, title=page.title, url_path=page.address or None, default=not page.address
+        )
+        for page in PAGES
+        if page.address != VOTE_PAGE or gateway_url() is not None
+    }
 
 
 def open_source() -> Source:

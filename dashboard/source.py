@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ import msgspec
 import pyarrow as pa
 
 from dashboard.notices import Notice, no_arenas, no_store, unreadable_store
+from dashboard.pairs.table import PairTable, tabulate_pairs
+from dashboard.recent_answers import RecentAnswers, choose_answers
 from pipeline.contracts.arena import Registry
 from pipeline.contracts.snapshot import Publication
 from pipeline.contracts.status import Sample
@@ -27,7 +30,16 @@ from pipeline.store.reader import StoreReader
 
 KEPT_SECONDS: Final = 0.4
 
+DEAR_SECONDS: Final = 4.0
+"""What takes a query or a fit is kept so long: the pages draw it every 5 s."""
+VOTES_SECONDS: Final = 10.0
+KEPT_ANSWERS: Final = 64
+"""Of one kind; the least recently asked for goes first."""
+RECENT_VOTES: Final = 20_000
+"""Archived rows that pages look at, of all arenas."""
+
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 class Reader(Protocol):
@@ -60,6 +72,22 @@ class Reader(Protocol):
         """Return past boards."""
         ...
 
+    def precision(self, arena: str, method: str | None = None) -> pa.Table:
+        """Return how sure past boards were."""
+        ...
+
+    def publication_with_counts(self, arena: str) -> tuple[Publication, pa.Table]:
+        """Return what is published of an arena, with its count table."""
+        ...
+
+    def recent_votes(self, count: int) -> pa.Table:
+        """Return the newest archived rows."""
+        ...
+
+    def dead_letters(self, limit: int | None = None, reason: str | None = None) -> pa.Table:
+        """Return the newest dead letters."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:
@@ -77,10 +105,11 @@ class UnavailableError(Exception):
 
 
 class _Kept(Generic[T]):
-    """The last answer to one question, asked again after `KEPT_SECONDS`. An answer may be an exception."""
+    """The last answer to one question, asked again after some seconds. An answer may be an exception."""
 
-    def __init__(self, ask: Callable[[], T]) -> None:
+    def __init__(self, ask: Callable[[], T], seconds: float = KEPT_SECONDS) -> None:
         self._ask = ask
+        self._seconds = seconds
         self._lock = threading.Lock()
         self._answer: T | UnavailableError | None = None
         self._until = 0.0
@@ -92,12 +121,30 @@ class _Kept(Generic[T]):
                     self._answer = self._ask()
                 except UnavailableError as error:
                     self._answer = error
-                self._until = time.monotonic() + KEPT_SECONDS
+                self._until = time.monotonic() + self._seconds
             answer = self._answer
         if isinstance(answer, UnavailableError):
             raise UnavailableError(answer.notice)
         assert answer is not None
         return answer
+
+
+class _KeptByKey(Generic[K, T]):
+    """The last answers to questions of one kind, those asked most recently."""
+
+    def __init__(self, ask: Callable[[K], T], seconds: float = KEPT_SECONDS) -> None:
+        self._ask = ask
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[K, _Kept[T]] = OrderedDict()
+
+    def get(self, key: K) -> T:
+        with self._lock:
+            kept = self._kept.setdefault(key, _Kept(lambda: self._ask(key), self._seconds))
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT_ANSWERS:
+                self._kept.popitem(last=False)
+        return kept.get()
 
 
 class Source:
@@ -107,7 +154,14 @@ class Source:
         self.path = path
         self._reader: Reader = reader or StoreReader(path)
         self._overview = _Kept(self._read_overview)
-        self._publications: dict[str, _Kept[Publication]] = {}
+        self._publications = _KeptByKey(self._read_publication)
+        self._histories = _KeptByKey(self._read_history, DEAR_SECONDS)
+        self._precisions = _KeptByKey(self._read_precision, DEAR_SECONDS)
+        self._pairs = _KeptByKey(self._read_pairs, DEAR_SECONDS)
+        self._votes = _Kept(lambda: self._guard(lambda: self._reader.recent_votes(RECENT_VOTES)), VOTES_SECONDS)
+        self._answers: _KeptByKey[str, RecentAnswers] = _KeptByKey(
+            lambda arena: choose_answers(self._votes.get(), arena), VOTES_SECONDS
+        )
         self._beat = _Kept(lambda: (self._guard(self._reader.heartbeat),))
         self._recent = _Kept(lambda: self._guard(self._reader.recent))
 
@@ -117,9 +171,7 @@ class Source:
 
     def publication(self, arena: str) -> Publication:
         """Return what is published of `arena`."""
-        return self._publications.setdefault(
-            arena, _Kept(lambda: self._guard(lambda: self._reader.publication(arena)))
-        ).get()
+        return self._publications.get(arena)
 
     def beat(self) -> Heartbeat | None:
         """Return the last sign of life of the store's writer; None if there was none ever."""
@@ -136,7 +188,37 @@ class Source:
 
     def history(self, arena: str, method: str, models: Sequence[str]) -> pa.Table:
         """Return past boards, `models` only."""
-        return self._guard(lambda: self._reader.history(arena, method, models))
+        return self._histories.get((arena, method, tuple(models)))
+
+    def precision(self, arena: str, method: str) -> pa.Table:
+        """Return how sure past boards were."""
+        return self._precisions.get((arena, method))
+
+    def pairs(self, arena: str) -> PairTable:
+        """Return what is known of each pair of models."""
+        return self._pairs.get(arena)
+
+    def answers(self, arena: str) -> RecentAnswers:
+        """Return the newest votes of an arena, among the newest `RECENT_VOTES` of all."""
+        return self._answers.get(arena)
+
+    def dead_letters(self, limit: int, reason: str | None) -> pa.Table:
+        """Return the newest dead letters with what they held: for operators only."""
+        return self._guard(lambda: self._reader.dead_letters(limit, reason))
+
+    def _read_publication(self, arena: str) -> Publication:
+        return self._guard(lambda: self._reader.publication(arena))
+
+    def _read_history(self, asked: tuple[str, str, tuple[str, ...]]) -> pa.Table:
+        return self._guard(lambda: self._reader.history(*asked))
+
+    def _read_precision(self, asked: tuple[str, str]) -> pa.Table:
+        return self._guard(lambda: self._reader.precision(*asked))
+
+    def _read_pairs(self, arena: str) -> PairTable:
+        publication, counts = self._guard(lambda: self._reader.publication_with_counts(arena))
+        model_ids = [model.id for model in publication.registered.models]
+        return tabulate_pairs(publication.commit, model_ids, counts)
 
     def _read_overview(self) -> Overview:
         manifest = self._guard(self._reader.manifest)

@@ -24,6 +24,8 @@ class Palette:
     live: str
     quiet: str
     stalled: str
+    won: str
+    lost: str
     series: tuple[str, ...]
 
 
@@ -38,6 +40,8 @@ LIGHT: Final = Palette(
     live="#17764b",
     quiet="#5a626c",
     stalled="#b1401b",
+    won="#3d6ae0",
+    lost="#e08a3c",
     series=("#2f55c9", "#c2571a", "#17805a", "#8746c0", "#b52f62"),
 )
 DARK: Final = Palette(
@@ -51,10 +55,14 @@ DARK: Final = Palette(
     live="#62cf9c",
     quiet="#9ba5b0",
     stalled="#ff9d76",
+    won="#4a74d6",
+    lost="#b0682a",
     series=("#8db0ff", "#f0a45f", "#5fcca0", "#c7a0ff", "#ff92b4"),
 )
 
-_COLOURS: Final = ("background", "surface", "text", "muted", "line", "grid", "accent", "live", "quiet", "stalled")
+_COLOURS: Final = (
+    "background", "surface", "text", "muted", "line", "grid", "accent", "live", "quiet", "stalled", "won", "lost",
+)  # fmt: skip
 
 
 def theme_options() -> dict[str, str]:

@@ -37,7 +37,7 @@ def make_trend(
     """
     # Before the first vote there is the prior: no rating, and wider than everything that follows.
     history = history.filter(pc.greater(history["arena_votes"], 0))
-    commits, times = _choose_boards(history)
+    commits, times = choose_boards(history)
     if len(commits) < 2:
         return None
     history = history.filter(pc.is_in(history["commit"], pa.array(commits)))
@@ -96,15 +96,15 @@ def _axis_of(scale: Scale) -> dict[str, float | None]:
     return {"min": _rounded(low), "max": _rounded(high), "interval": _rounded(step)}
 
 
-def _choose_boards(history: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return commits, ascending, and log times of the boards to draw: the last of each of `POINTS` spans of time."""
+def choose_boards(history: pa.Table, points: int = POINTS) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return commits, ascending, and log times of the boards to draw: the last of each of `points` spans of time."""
     commits, first = np.unique(history["commit"].to_numpy(), return_index=True)
     # A log time is a running maximum; should one not be, the line must not turn back.
     times = np.maximum.accumulate(history["log_time"].to_numpy()[first])
     if len(times) == 0:
         return commits, times
     span = max(1, int(times[-1] - times[0]))
-    spans = (times - times[0]) * (POINTS - 1) // span
+    spans = (times - times[0]) * (points - 1) // span
     last = np.append(spans[1:] != spans[:-1], True)
     return commits[last], times[last]
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+_DETAIL: Final = 300
+
 
 class GenerationError(Exception):
     """An artifact could not be made. Says what was wrong and what to do.
@@ -27,7 +31,7 @@ class Refused(GenerationError):  # noqa: N818 - an outcome, not a failure
 
 
 class ModelUnavailable(GenerationError):  # noqa: N818 - a state of the worker
-    """This worker cannot make artifacts of this model, another one may: the job goes back unharmed."""
+    """Another worker may make artifacts of this model, but not the one that raised it: the job goes back unharmed."""
 
 
 class BudgetSpent(ModelUnavailable):
@@ -54,3 +58,9 @@ class WorkerSettingsError(GenerationError):
 
 class GatewayError(GenerationError):
     """The gateway could not be reached or did not accept a request."""
+
+
+def describe_error(error: Exception) -> str:
+    """Return an error of a foreign library as one short line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:_DETAIL]}" if lines else type(error).__name__

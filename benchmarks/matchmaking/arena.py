@@ -10,6 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from benchmarks.paper.world import World, make_rankings, measure_rank_error
+from pipeline.matchmaking.gibbs_policy import BELIEF_FIT
 from pipeline.matchmaking.policies import propose_sets
 from pipeline.matchmaking.view import ArenaView, Belief, dense_pair_rows
 from pipeline.rating.count_accumulator import CountAccumulator
@@ -93,8 +94,7 @@ class Arena:
     @property
     def mean(self) -> NDArray[np.float64]:
         """Published means, float64 (n,)."""
-        assert self._view.belief is not None
-        return self._view.belief.mean
+        return self._mean
 
     def enter(self, newcomer: int) -> None:
         """Let a new model be proposed; what is open is withdrawn."""
@@ -121,9 +121,10 @@ class Arena:
         return models
 
     def fit(self) -> None:
-        """Fit the posterior as it is published."""
+        """Fit the posterior as it is published, and as it is proposed from."""
         counts = self._counts.freeze()
-        fit = fit_posterior(counts, self._names, settings=FIT)
+        self._mean = fit_posterior(counts, self._names, settings=FIT).mean
+        fit = fit_posterior(counts, self._names, settings=BELIEF_FIT)
         comparisons = counts.comparisons(len(self._names))
         self._view = replace(self._view, belief=Belief(fit.mean, fit.covariance), comparisons=comparisons)
         self._unfitted = []

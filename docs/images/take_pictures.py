@@ -31,6 +31,14 @@ THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 VOTES = 400
 """Enough for an order, few enough for intervals that can be seen."""
 LIMIT_MS = 120_000
+PAGES = {
+    "model": ".kw-outcomes",
+    "pairs": ".kw-matrix",
+    "ranks": ".st-key-ranks-data-png button",
+    "matchmaking": ".kw-amount",
+    "operator": ".kw-panels",
+}
+"""Addresses below the board's, and what is there when a page is drawn."""
 
 
 @contextmanager
@@ -53,7 +61,7 @@ def run_demo() -> Iterator[str]:
 
 
 def take_pictures(address: str, folder: Path) -> None:
-    """Write ``board-THEME.png`` and ``operator-THEME.png`` to `folder`."""
+    """Write ``PAGE-THEME.png`` to `folder`, for each of `PAGES` and the board."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         pages = {
@@ -69,11 +77,12 @@ def take_pictures(address: str, folder: Path) -> None:
         for theme, page in pages.items():
             page.get_by_test_id("stStatusWidget").wait_for(state="hidden")
             page.screenshot(path=folder / f"board-{theme}.png", animations="disabled")
-            page.goto(f"{address}/operator")
-            page.get_by_role("heading", name="Operations").wait_for(timeout=LIMIT_MS)
-            page.get_by_text(str(VOTES), exact=True).first.wait_for(timeout=LIMIT_MS)
-            page.get_by_test_id("stStatusWidget").wait_for(state="hidden")
-            page.screenshot(path=folder / f"operator-{theme}.png", animations="disabled")
+            for name, drawn in PAGES.items():
+                page.goto(f"{address}/{name}")
+                page.locator(drawn).first.wait_for(timeout=LIMIT_MS)
+                page.get_by_test_id("stSkeleton").first.wait_for(state="hidden")
+                page.get_by_test_id("stStatusWidget").wait_for(state="hidden")
+                page.screenshot(path=folder / f"{name}-{theme}.png", animations="disabled")
         browser.close()
 
 

@@ -47,8 +47,9 @@ def apply(file: Path, to: str, by: str | None, dry_run: bool, output_format: For
 
     FILE is TOML: a table [arena] with its id, title and k, a [[model]] for each model with its id, name,
     organization, license, url and access ("open" or "api"), and a [[prompt]] for each prompt with its id and
-    text. A model with `retired = true` keeps its votes and is proposed no more. Models that FILE leaves out
-    stay as they are. From the first arena that is applied, votes on unknown arenas and models are refused.
+    text. generator and generation of a model say what makes its pictures (docs/generation.md). A model with
+    `retired = true` keeps its votes and is proposed no more. Models that FILE leaves out stay as they are. From
+    the first arena that is applied, votes on unknown arenas and models are refused.
     """
     from pipeline.contracts.arena import parse_arena_file
 

@@ -23,7 +23,15 @@ def command() -> None:
 @store_option
 @click.option("--port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
-def serve(store: Path, port: int, host: str) -> None:
+@click.option(
+    "--operator-password",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="KWISE_OPERATOR_PASSWORD_FILE",
+    metavar="FILE",
+    help="File with a password. Operators who know it see the records that could not be used; nobody without it.",
+)
+@click.option("--gateway", envvar="KWISE_GATEWAY", metavar="URL", help="Gateway that the voting page votes at.")
+def serve(store: Path, port: int, host: str, operator_password: Path | None, gateway: str | None) -> None:
     r"""Show the boards of a store in a browser, live, until Ctrl-C.
 
     The store need not exist yet: the page waits for it.
@@ -42,7 +50,7 @@ def serve(store: Path, port: int, host: str) -> None:
 
     port = port or find_free_port(host)
     with _signals_as_interrupts():
-        server = start_dashboard(store, port, host)
+        server = start_dashboard(store, port, host, operator_password=operator_password, gateway=gateway)
         try:
             wait_until_ready(server, port, host)
             note(f"dashboard of {store} at {make_address(host, port)} (Ctrl-C ends it)")

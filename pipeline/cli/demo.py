@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -20,13 +14,9 @@ from pipeline.cli.output import Format, format_option, note, print_json, print_r
 
 if TYPE_CHECKING:
     from pipeline.contracts.log import EventLog
-    from pipeline.contracts.matchup import Matchup
     from pipeline.contracts.snapshot import Board
     from producers.simulate.world import SimulatedWorld
 
-_STEP_S: Final = 0.1
-_END_S: Final = 15.0
-_LONGEST_END_S: Final = 120.0  # a job that is asked to stop while it compiles does that first
 _CHUNK: Final = 5_000
 _START_TIME: Final = 1_767_225_600_000
 """The headless demo runs at a fixed time, 2026-01-01, so that the same seed gives the same output."""
@@ -67,10 +57,11 @@ def command(
     folder: Path | None,
     output_format: Format,
 ) -> None:
-    """Run a whole arena on this machine: simulated voters, event log, job, store, board page.
+    """Run a whole arena on this machine: event log, job, store, gateway, pictures, pages, and simulated voters.
 
-    Nothing to install or configure. The voters' true order of the models is known, so that you can see how close the
-    board comes. Ctrl-C stops everything.
+    Nothing to install or configure. Vote on the page: demo models draw the pictures. Simulated voters vote beside you,
+    until you pause them there; their true order of the models is known, so that you can see how close the board comes.
+    Ctrl-C stops everything.
     """
     from producers.simulate.world import SimulatedWorld
 
@@ -84,7 +75,9 @@ def command(
         if headless:
             _run_headless(world, votes or 20_000, folder, output_format)
         else:
-            _run_live(world, votes, rate, folder, port)
+            from pipeline.cli.demo_live import run_live
+
+            run_live(world, votes, rate, folder, port)
 
 
 # ------------------------------------------------------------------------------------------------ headless
@@ -129,32 +122,16 @@ def _run_headless(world: SimulatedWorld, votes: int, folder: Path, output_format
 
 
 def _cast_votes(world: SimulatedWorld, votes: int, log: EventLog) -> Iterator[int]:
+    from pipeline.cli.demo_live import define_arena, make_records
     from pipeline.cli.logs import PARTITIONS
 
     log.create_topics(PARTITIONS)
     writer = log.writer()
     try:
-        _define_arena(world, log)
+        define_arena(log, world.arena_events(_START_TIME))
         for batch in world.batches(votes, start_time=_START_TIME, rate=1000.0, batch_size=_CHUNK):
-            writer.append("votes", _records(batch))
+            writer.append("votes", make_records(batch))
             yield len(batch)
-    finally:
-        writer.close()
-
-
-def _records(batch: Any) -> list[Any]:
-    from pipeline.contracts.log import Record
-
-    return [Record(value, key) for value, key in zip(batch.values, batch.keys, strict=True)]
-
-
-def _define_arena(world: SimulatedWorld, log: EventLog) -> None:
-    from pipeline.contracts.control import encode_control
-    from pipeline.contracts.log import CONTROL, Record
-
-    writer = log.writer()
-    try:
-        writer.append(CONTROL, [Record(encode_control(event)) for event in world.arena_events(_START_TIME)])
     finally:
         writer.close()
 
@@ -186,177 +163,3 @@ def _print_beside_truth(board: Board, world: SimulatedWorld, output_format: Form
         f"{board.votes:,} votes counted; {exact} of {len(truth)} models at their true rank, {inside} of {len(truth)} "
         "true ranks inside the rank interval"
     )
-
-
-# ------------------------------------------------------------------------------------------------ live
-
-
-def _run_live(world: SimulatedWorld, votes: int | None, rate: float, folder: Path, port: int) -> None:
-    from dashboard.server import make_address, start_dashboard, stop_dashboard
-    from pipeline.cli.logs import open_live_log
-    from pipeline.cli.signals import stop_on_signals
-
-    url, store, host = f"sqlite:{folder / 'events.db'}", folder / "store", "127.0.0.1"
-    with stop_on_signals() as stop, ExitStack() as stack:
-        note(f"log and store in {folder}")
-        note("starting the job and the page")
-        log = open_live_log(url)
-        _define_arena(world, log)
-        page = start_dashboard(store, port, host)  # first: it is what fails if the port is taken
-        stack.callback(stop_dashboard, page)
-        reader = stack.enter_context(closing(_ProposalReader(log, store, world.arena_id)))
-        job = _start_job(url, store)
-        stack.enter_context(_ended(job, "job"))
-        parts = {"job": job, "page": page}
-        if not _wait_for(lambda: (store / "MANIFEST.json").exists() and _answers(page, port, host), parts, stop):
-            return
-        note(f"the board: {make_address(host, port)}   (Ctrl-C stops everything)")
-        note(f"simulated voters answer the matchmaker's proposals, {rate:g} a second")
-        note(f"true order: {', '.join(world.truth)}")
-        _vote_live(world, votes, rate, log, reader, parts, stop)
-        note("stopping")
-
-
-def _answers(page: subprocess.Popen[bytes], port: int, host: str) -> bool:
-    from dashboard.server import DashboardError, wait_until_ready
-
-    try:
-        wait_until_ready(page, port, host, timeout=_STEP_S)
-    except DashboardError:
-        if page.poll() is not None:
-            raise
-        return False
-    return True
-
-
-def _start_job(url: str, store: Path) -> subprocess.Popen[bytes]:
-    """Start the job in a session of its own, so that Ctrl-C reaches it through us, in order."""
-    command_line = [sys.executable, "-m", "pipeline.cli.main", "pipeline", "run", "--from", url, "--store", str(store)]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(command_line, start_new_session=True, env=environment)
-
-
-@contextmanager
-def _ended(process: subprocess.Popen[bytes], what: str) -> Iterator[None]:
-    """End our process at the end of the block."""
-    try:
-        yield
-    finally:
-        _end(process, what)
-
-
-def _end(
-    process: subprocess.Popen[bytes], what: str, first_s: float = _END_S, longest_s: float = _LONGEST_END_S
-) -> None:
-    """Send SIGTERM and wait; SIGKILL when that does not help or Ctrl-C comes again. Raises `ClickException` then."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-    try:
-        try:
-            process.wait(first_s)
-        except subprocess.TimeoutExpired:
-            note(f"the {what} is not done yet; waiting up to {longest_s:g} s more (Ctrl-C kills it)")
-            process.wait(longest_s)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        process.kill()
-        process.wait()
-        raise click.ClickException(f"the {what} did not stop and was killed; its last commit holds") from None
-
-
-def _require_running(parts: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    for what, process in parts.items():
-        if process.poll() is not None:
-            raise click.ClickException(f"the {what} ended with exit code {process.returncode}; its message is above")
-
-
-def _wait_for(
-    condition: Callable[[], bool], parts: Mapping[str, subprocess.Popen[bytes]], stop: threading.Event
-) -> bool:
-    """Wait for the condition; False if we are to stop before."""
-    while not condition():
-        if stop.wait(_STEP_S):
-            return False
-        _require_running(parts)
-    return not stop.is_set()
-
-
-def _vote_live(
-    world: SimulatedWorld,
-    votes: int | None,
-    rate: float,
-    log: EventLog,
-    proposals: _ProposalReader,
-    parts: Mapping[str, subprocess.Popen[bytes]],
-    stop: threading.Event,
-) -> None:
-    """Answer proposals at the given rate until stopped, or until `votes` votes are cast; then wait to be stopped."""
-    import numpy as np
-
-    from pipeline.contracts.log import VOTES
-
-    rng = np.random.default_rng([world.seed, time.time_ns()])  # with --dir, vote_ids must not come a second time
-    waiting: list[Matchup] = []
-    cast = 0
-    started = time.monotonic()
-    with closing(log.writer()) as writer:
-        while not stop.wait(_STEP_S):
-            _require_running(parts)
-            now = time.time_ns() // 1_000_000
-            waiting = [matchup for matchup in [*waiting, *proposals.read()] if matchup.expires > now]
-            due = int((time.monotonic() - started) * rate) - cast
-            if votes is not None:
-                due = min(due, votes - cast)
-            chosen, waiting = waiting[:due], waiting[due:]
-            if chosen:
-                writer.append(VOTES, _records(world.answer_matchups(chosen, rng, start_time=now, rate=1e6)))
-                cast += len(chosen)
-
-
-class _ProposalReader:
-    """Reads proposals of one arena from now on, after those that are open in the store already: each once."""
-
-    def __init__(self, log: EventLog, store: Path, arena: str) -> None:
-        from pipeline.contracts.log import MATCHUPS, Position
-        from pipeline.store.errors import ReaderError
-        from pipeline.store.reader import StoreReader
-
-        self._arena = arena
-        self._reader = log.reader({source: Position(end) for source, end in log.ends(MATCHUPS).items()}, live=True)
-        try:
-            self._open = list(StoreReader(store).publication(arena).open_matchups)
-        except ReaderError:  # a new store
-            self._open = []
-        # Votes may have come that are not rated or not published yet, and a new job writes some proposals once more.
-        answered = _read_answered(log)
-        self._open = [matchup for matchup in self._open if matchup.matchup_id not in answered]
-        self._known = answered | {matchup.matchup_id for matchup in self._open}
-
-    def read(self) -> list[Matchup]:
-        """Return what came since the last call."""
-        from pipeline.contracts.log import MATCHUPS
-        from pipeline.contracts.matchup import decode_matchup
-
-        first, self._open = self._open, []
-        come = [decode_matchup(value) for value in self._reader.poll(MATCHUPS, 10_000, 0.0).values]
-        return first + [new for new in come if new.arena == self._arena and new.matchup_id not in self._known]
-
-    def close(self) -> None:
-        """Close the log's reader."""
-        self._reader.close()
-
-
-def _read_answered(log: EventLog) -> set[str]:
-    """Return the matchups that votes in the log answer."""
-    import msgspec
-
-    from pipeline.contracts.log import VOTES
-    from pipeline.contracts.vote import Vote
-
-    decoder = msgspec.json.Decoder(Vote)
-    answered: set[str] = set()
-    with closing(log.reader({}, live=False)) as reader:
-        while values := reader.poll(VOTES, 40_000, 0.0).values:
-            for value in values:
-                with suppress(msgspec.DecodeError, UnicodeDecodeError):  # dead letters
-                    answered.add(decoder.decode(value).matchup_id)
-    return answered

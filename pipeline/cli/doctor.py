@@ -39,8 +39,19 @@ class Finding:
     help="Look at this store, too.",
 )
 @click.option("--from", "source", metavar="URL", help="Look at this event log, too; with --store, the job's lag.")
+@click.option("--gateway", metavar="URL", help="Look at this gateway, too.")
+@click.option(
+    "--token-keys",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="KWISE_TOKEN_KEYS",
+    show_envvar=True,
+    metavar="FILE",
+    help="Look at these keys of matchup tokens, too.",
+)
 @format_option
-def command(store: Path | None, source: str | None, output_format: Format) -> None:
+def command(
+    *, store: Path | None, source: str | None, gateway: str | None, token_keys: Path | None, output_format: Format
+) -> None:
     """Say what is installed, reachable and healthy, and what to do about the rest.
 
     The exit code is 1 if anything is bad. Optional packages that are absent are not.
@@ -55,6 +66,11 @@ def command(store: Path | None, source: str | None, output_format: Format) -> No
         from pipeline.cli.times import now_ms
 
         findings += check_store(store, source, now_ms())
+    if gateway is not None or token_keys is not None:
+        from pipeline.cli.doctor_gateway import check_gateway, check_token_keys
+
+        findings += [] if gateway is None else check_gateway(gateway)
+        findings += [] if token_keys is None else check_token_keys(token_keys)
     print_rows([asdict(finding) for finding in findings], ("check", "status", "detail", "advice"), output_format)
     bad = sum(finding.status == "bad" for finding in findings)
     if bad:

@@ -29,6 +29,7 @@ NOUNS: Final[dict[str, tuple[str, str]]] = {
     "dead-letters": ("pipeline.cli.dead_letters", "Records that could not be used: list, mend and send again."),
     "voters": ("pipeline.cli.voters", "Take the votes of voters out of the boards, and back in."),
     "topics": ("pipeline.cli.topics", "Kafka's topics: make and check them, and say who may use them."),
+    "generation": ("pipeline.cli.generation", "Workers that make the artifacts of matchups; the demo arena."),
     "gateway": ("pipeline.cli.gateway", "Matchups out to voters and votes in, over HTTP."),
     "dashboard": ("pipeline.cli.dashboard", "Live boards in a browser, and a page to vote on."),
     "doctor": (
@@ -46,6 +47,10 @@ EXTRAS: Final[dict[str, str]] = {
     "zstandard": "kafka",
     "streamlit": "dashboard",
     "prometheus_client": "metrics",
+    "PIL": "worker",
+    "torch": "generation",
+    "diffusers": "generation",
+    "transformers": "generation",
     "fastapi": "gateway",
     "httpx": "gateway",
     "starlette": "gateway",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.options import metrics_options
 from pipeline.cli.output import note, store_option
 from pipeline.cli.signals import stop_on_signals
 
@@ -56,15 +57,7 @@ Examples:
 @token_keys_option
 @click.option("--no-proposals", is_flag=True, help="Propose no matchups.")
 @click.option("--seed", type=click.IntRange(min=0), help="Make proposals repeatable; for tests.")
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
-    help="Serve Prometheus metrics at /metrics, on 9464 by custom; 0 takes a free port. Default: do not.",
-)
-@click.option(
-    "--metrics-host", default="127.0.0.1", show_default=True, metavar="HOST", help="Address that /metrics listens on."
-)
+@metrics_options
 def run(
     *,
     url: str,
@@ -120,8 +113,8 @@ def _is_first_start() -> bool:
 
 
 def _serve_metrics(stack: ExitStack, store: Path, host: str, port: int) -> None:
-    from pipeline.store.metrics import serve_metrics
+    from pipeline.cli.metrics_server import serve_metrics
+    from pipeline.store.metrics import StoreCollector
     from pipeline.store.reader import StoreReader
 
-    taken = stack.enter_context(serve_metrics(StoreReader(store), host, port))
-    note(f"metrics at http://{f'[{host}]' if ':' in host else host}:{taken}/metrics")
+    stack.enter_context(serve_metrics(StoreCollector(StoreReader(store)), host, port))

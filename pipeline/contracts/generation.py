@@ -108,7 +108,7 @@ class ArtifactFormat(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
 
 
 class WorkPrompt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What is to be made."""
+    """What is to be made. An arena without prompts has matchups without a text, of which nothing can be made."""
 
     id: str
     text: str | None = None
@@ -128,7 +128,7 @@ class WorkJob(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Stands in where `generation` has none."""
     generation: GenerationSettings | None = None
     format: ArtifactFormat = ArtifactFormat()
-    prompt: WorkPrompt | None = None
+    prompt: WorkPrompt
     attempt: int = 1
 
     @property
@@ -162,6 +162,5 @@ def hash_recipe(job: WorkJob) -> str:
     settings = msgspec.structs.replace(
         job.settings, max_batch=None, offload=None, timeout_seconds=timeout, budget_per_day=None
     )
-    prompt = job.prompt or WorkPrompt(id="")
-    content = [RECIPE_VERSION, job.generator, settings, job.format, prompt.text, seed_of(prompt)]
+    content = [RECIPE_VERSION, job.generator, settings, job.format, job.prompt.text, seed_of(job.prompt)]
     return sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()

@@ -34,7 +34,6 @@ from typing import Final
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 BALD_C: Final = math.pi * math.log(2.0) / 2.0
 LOGISTIC_B: Final = 8.0 / math.pi
@@ -69,14 +68,6 @@ def measure_pairs(
             information[i, j] = value
             information[j, i] = value
     return information
-
-
-def measure_above(mean: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the probability that i is above j, float64 (n, n), for moments as for `measure_pairs`."""
-    spread = np.diagonal(covariance)
-    v = np.maximum(spread[:, None] + spread - 2.0 * covariance, _LEAST_VARIANCE)
-    above: NDArray[np.float64] = ndtr((mean[:, None] - mean) / np.sqrt(v))
-    return above
 
 
 def expect_answer(

@@ -11,14 +11,12 @@ from pipeline.contracts.arena import Arena, RegisteredArena
 from pipeline.contracts.ids import random_id
 from pipeline.contracts.matchup import Matchup, MatchupPrompt
 from pipeline.contracts.snapshot import Publication
+from pipeline.matchmaking.gibbs_policy import BELIEF_FIT
 from pipeline.matchmaking.policies import needs_belief, propose_sets
 from pipeline.matchmaking.view import ArenaView, Belief, sparse_pair_rows
 from pipeline.rating.ksort_filter import KsortState
 from pipeline.rating.pair_counts import PairCounts
-from pipeline.rating.posterior import PosteriorSettings, fit_posterior
-
-_FIT = PosteriorSettings(rank_draws=0)
-"""The published posterior; proposals need no rank intervals."""
+from pipeline.rating.posterior import fit_posterior
 
 
 def view_arena(
@@ -64,7 +62,7 @@ def view_publication(publication: Publication, counts: PairCounts, *, policy: st
 
 
 def _fit_belief(registered: RegisteredArena, counts: PairCounts) -> Belief:
-    fit = fit_posterior(counts, [model.id for model in registered.models], settings=_FIT)
+    fit = fit_posterior(counts, [model.id for model in registered.models], settings=BELIEF_FIT)
     return Belief(fit.mean, fit.covariance)
 
 

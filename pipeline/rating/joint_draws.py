@@ -199,6 +199,15 @@ def draw_ranks(
     return RankDraws(drawn)
 
 
+def draw_skills(
+    mean: NDArray[np.float64], covariance: NDArray[np.float64], *, draws: int, seed: int = SEED
+) -> NDArray[np.float64]:
+    """Draw skills up to a common shift, float64 (draws, n); mean (n,), covariance (n, n)."""
+    normals = np.random.Generator(np.random.PCG64(seed)).standard_normal((draws, len(mean)))
+    drawn: NDArray[np.float64] = mean + normals @ _factorise(covariance).T
+    return drawn
+
+
 def _factorise(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return F (n, n) with F F' = covariance up to a common shift."""
     # the smallest variance: a larger shift would only worsen the condition number

@@ -52,6 +52,17 @@ HISTORY_SCHEMA: Final = pa.schema(
 )
 """One row a model of a board. `arena_votes` is the board's `votes`. Segments of old may lack the last columns."""
 
+PRECISION_SCHEMA: Final = pa.schema(
+    [
+        ("commit", pa.int64()),
+        ("log_time", pa.int64()),
+        ("arena_votes", pa.int64()),
+        ("models", pa.int32()),
+        ("log_sd", pa.float64()),
+    ]
+)
+"""One row a board: how many models have enough comparisons, and the sum of the logarithms of their sds."""
+
 _OF_MODEL: Final = HISTORY_SCHEMA.names[HISTORY_SCHEMA.names.index("model") :]
 _ORDER: Final = [("method", "ascending"), ("model", "ascending"), ("commit", "ascending")]
 _HOUR: Final = 3_600_000

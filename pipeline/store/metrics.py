@@ -6,14 +6,12 @@ Needs the extra ``metrics``. Nothing is counted here: `METRICS` says which figur
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
-from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import Collector
 
 from pipeline.contracts.reasons import Reason
 from pipeline.contracts.status import FRESHNESS_BOUNDS_MS, FreshnessStatus, Status
@@ -23,10 +21,6 @@ from pipeline.store.reader import StoreReader
 
 Value = tuple[tuple[str, ...], float]
 """Label values and the number."""
-
-
-class MetricsError(Exception):
-    """The metrics cannot be served. Says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,27 +164,3 @@ def _make_histogram(spec: MetricSpec, freshness: FreshnessStatus) -> HistogramMe
     counts = (*freshness.buckets, freshness.total)
     metric.add_metric((), list(zip(bounds, counts, strict=True)), freshness.sum_ms / 1000)
     return metric
-
-
-@contextmanager
-def serve_metrics(reader: StoreReader, host: str, port: int) -> Iterator[int]:
-    """Serve /metrics while the block runs, the process's own memory and processor time among them; yields the port.
-
-    Port 0 takes a free one. Raises `MetricsError` where nothing can listen there.
-    """
-    registry = CollectorRegistry()
-    registry.register(StoreCollector(reader))
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise MetricsError(f"cannot serve metrics on {host}:{port}: {why}; choose another --metrics-port") from error
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -24,11 +24,12 @@ from pipeline.contracts.ids import folder_name
 from pipeline.contracts.log import Position, TopicPartition
 from pipeline.contracts.snapshot import METHODS, Board, ModelRating, Publication
 from pipeline.contracts.status import Sample
+from pipeline.contracts.store import ARCHIVE_SCHEMA
 from pipeline.contracts.vote_filter import VoteFilter
 from pipeline.store.archive_format import read_rows
 from pipeline.store.dead_letters import DEAD_SCHEMA, choose_dead, iter_dead, read_dead
 from pipeline.store.errors import ReaderError
-from pipeline.store.history import HISTORY_SCHEMA, complete_rows, log_time_of
+from pipeline.store.history import HISTORY_SCHEMA, PRECISION_SCHEMA, complete_rows, log_time_of
 from pipeline.store.manifest import (
     HEARTBEAT_NAME,
     MANIFEST_NAME,
@@ -251,13 +252,37 @@ class StoreReader:
 
         return [str(folder / file.file) for file in manifest.history if overlaps(file)]
 
-    def counts(self, arena: str) -> pa.Table:
-        """Return the sparse count table of the newest publication."""
-        folder = self.path / BOARD / folder_name(arena)
+    def precision(self, arena: str, method: str | None = None, least: int = 10) -> pa.Table:
+        """Return how sure past boards were: a row a board (`history.PRECISION_SCHEMA`), by commit.
+
+        Only models with at least `least` comparisons count. A board on which there are none has no row.
+        """
 
         def read(manifest: ArenaManifest) -> pa.Table:
+            chosen = pick_board(manifest.publication, method).method
+            files = self._history_paths(manifest, since=None, until=None)
+            if not files:
+                return PRECISION_SCHEMA.empty_table()
+            return self._query(
+                "select commit, any_value(log_time) as log_time, any_value(arena_votes) as arena_votes, "
+                "count(*)::int as models, sum(ln(sd)) as log_sd from read_parquet(?, union_by_name = true) "
+                "where method = ? and comparisons >= ? and sd > 0 group by commit order by commit",
+                [files, chosen, least],
+            ).cast(PRECISION_SCHEMA)
+
+        return self._retry(lambda: self._arena_manifest(arena), read)
+
+    def counts(self, arena: str) -> pa.Table:
+        """Return the sparse count table of the newest publication."""
+        return self.publication_with_counts(arena)[1]
+
+    def publication_with_counts(self, arena: str) -> tuple[Publication, pa.Table]:
+        """Return the newest publication, and the sparse count table that belongs to it."""
+        folder = self.path / BOARD / folder_name(arena)
+
+        def read(manifest: ArenaManifest) -> tuple[Publication, pa.Table]:
             with pa.OSFile(str(folder / manifest.counts), "rb") as file:
-                return pa.ipc.open_file(file).read_all()
+                return manifest.publication, pa.ipc.open_file(file).read_all()
 
         return self._retry(lambda: self._arena_manifest(arena), read)
 
@@ -278,6 +303,11 @@ class StoreReader:
             yield from read_rows(self.path, list_files, after=after_sequence, until=until, batch_rows=batch_rows)
         except FileNotFoundError as error:
             raise ReaderError(f"an archive file of the store {self.path} is missing: {error}") from error
+
+    def recent_votes(self, count: int) -> pa.Table:
+        """Return the newest `count` archived rows (`ARCHIVE_SCHEMA`), or all, oldest first."""
+        batches = list(self.read_archive(after_sequence=max(0, self.manifest().sequence - count)))
+        return pa.Table.from_batches(batches, ARCHIVE_SCHEMA)
 
     def count_archive(self) -> int:
         """Return how many rows the archive has."""

@@ -37,6 +37,7 @@ from pipeline.streaming.watch import Watch
 
 POLL_RECORDS = 40_000
 """Votes taken from the log at a time: large enough to hide the cost of a call, small enough for the cache."""
+_MUCH_BYTES = 4 << 20  # of envelopes: few records are many votes
 _ALL = 1 << 30
 _OUTBOX_PATIENCE_S = 5.0  # proposals stay in the outbox, and the job must be able to stop
 _FIRST_BACKOFF_S = 0.25
@@ -174,7 +175,7 @@ class Owner:
             votes = self._take_ahead() or self._reader.poll(VOTES, POLL_RECORDS, timeout)
             # Read after the votes and put before them: an event appended before a vote is in force for it.
             control = self._reader.read_to_end(CONTROL) if len(votes) else self._reader.poll(CONTROL, _ALL, 0.0)
-            if len(votes) >= POLL_RECORDS // 2:  # there is more where this came from: read it while this is rated
+            if is_much(votes):  # there is more where this came from: read it while this is rated
                 self._ahead = self._ahead_thread.submit(self._reader.poll, VOTES, POLL_RECORDS, 0.0)
         except LogUnavailable as error:
             self._drop_reader()  # it may be past records that were not handed on
@@ -279,6 +280,13 @@ class Owner:
         self.publisher.close()
         if self._proposer is not None:
             self._proposer.close()
+
+
+def is_much(votes: LogBatch) -> bool:
+    """Whether a poll took so much that the log seems to have more."""
+    if votes.content_types is None:
+        return len(votes) >= POLL_RECORDS // 2
+    return sum(map(len, votes.values)) >= _MUCH_BYTES
 
 
 _OWNERS: dict[str, Owner] = {}

@@ -151,13 +151,15 @@ class Identity:
     ----------
     voter, client_secret
         32 hex digits that stand for a voter, from a program that may speak for voters.
+    cookie
+        Of a voter that the gateway has met.
     """
 
-    def __init__(self, voter: str | None, client_secret: str | None) -> None:
+    def __init__(self, voter: str | None, client_secret: str | None, cookie: str | None = None) -> None:
         if (voter is None) != (client_secret is None):
             raise ValueError("voter and client_secret belong together: name both, or neither")
         self._named = {} if voter is None else {VOTER_HEADER: voter, CLIENT_SECRET_HEADER: str(client_secret)}
-        self.cookie: str | None = None
+        self.cookie = cookie
 
     def headers(self) -> dict[str, str]:
         """Return what a request says of its voter."""

@@ -53,6 +53,7 @@ class Client:
     patience : seconds that each call goes on trying
     producer_key : for `write_votes`
     voter, client_secret : for programs that speak for voters of their own
+    cookie : what `Client.cookie` was before, to go on as the same voter
     http : shared by several clients, and not closed by this one
 
     Raises
@@ -71,12 +72,13 @@ class Client:
         producer_key: str | None = None,
         voter: str | None = None,
         client_secret: str | None = None,
+        cookie: str | None = None,
         http: httpx.Client | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._patience = patience
         self._producer_key = producer_key
-        self._identity = Identity(voter, client_secret)
+        self._identity = Identity(voter, client_secret, cookie)
         self._http = http or httpx.Client(timeout=_TIMEOUT_S)
         _keep_no_cookies(self._http)
         self._is_ours = http is None
@@ -91,6 +93,11 @@ class Client:
         """Let go of connections. Idempotent."""
         if self._is_ours:
             self._http.close()
+
+    @property
+    def cookie(self) -> str | None:
+        """What makes this client the same voter again later; None before the gateway has given it."""
+        return self._identity.cookie
 
     def arenas(self) -> tuple[ArenaSummary, ...]:
         """Return all arenas."""
@@ -201,12 +208,13 @@ class AsyncClient:
         producer_key: str | None = None,
         voter: str | None = None,
         client_secret: str | None = None,
+        cookie: str | None = None,
         http: httpx.AsyncClient | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._patience = patience
         self._producer_key = producer_key
-        self._identity = Identity(voter, client_secret)
+        self._identity = Identity(voter, client_secret, cookie)
         self._http = http or httpx.AsyncClient(timeout=_TIMEOUT_S)
         _keep_no_cookies(self._http)
         self._is_ours = http is None
@@ -221,6 +229,11 @@ class AsyncClient:
         """Let go of connections. Idempotent."""
         if self._is_ours:
             await self._http.aclose()
+
+    @property
+    def cookie(self) -> str | None:
+        """What makes this client the same voter again; see `Client.cookie`."""
+        return self._identity.cookie
 
     async def arenas(self) -> tuple[ArenaSummary, ...]:
         """Return all arenas."""

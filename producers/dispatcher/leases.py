@@ -182,8 +182,9 @@ def choose_batch(candidates: list[Candidate], resident: Collection[str], now: in
         groups.setdefault((candidate.arena, candidate.model), []).append(candidate)
     if not groups:
         return []
-    late = [(each.late_at, each.arena, each.model) for each in candidates if each.late_at and each.late_at < now]
-    late_group = min(late)[1:] if late else None
+    late = [each for each in candidates if each.late_at and each.late_at < now]
+    longest = min(late, key=lambda each: each.late_at or 0, default=None)  # of equals the first, as below
+    late_group = longest and (longest.arena, longest.model)
 
     def rank(group: tuple[str, str]) -> tuple[bool, bool, bool, int]:
         members = groups[group]

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from producers.gateway.errors import GatewayError
 
 JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
 
 T = TypeVar("T")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +19,8 @@ from pipeline.contracts.reasons import REASONS_BY_CODE, Reason
 from pipeline.contracts.string_book import make_book
 from pipeline.contracts.vote_batch import arrange_votes, encode_rows_singly
 from pipeline.contracts.vote_columns import Placed
+from producers.gateway.bodies import NDJSON
 from producers.gateway.errors import GatewayError
-
-NDJSON: Final = "application/x-ndjson"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,23 +9,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
-from numpy.random import Generator
 
 from pipeline.contracts.arena import RegisteredArena
 from pipeline.contracts.ids import random_id
 from pipeline.contracts.matchup import CUSTOM_PROMPT, Matchup, MatchupPrompt
 from pipeline.contracts.store import StoreError
-from pipeline.matchmaking.policies import POLICIES
-from pipeline.matchmaking.propose import propose_matchups, view_publication
-from pipeline.matchmaking.random_policy import NAME as RANDOM
-from pipeline.matchmaking.view import ArenaView, describe_shortage
-from pipeline.rating.errors import RatingError
-from pipeline.rating.pair_counts import PairCounts
 from pipeline.store.reader import StoreReader
 from producers.gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+    from pipeline.matchmaking.view import ArenaView
 
 CUSTOM_PRIORITY: Final = 1
 """Of matchups for custom prompts: a voter waits."""
@@ -64,6 +62,10 @@ class MatchupDrawer:
 
     def draw(self, arena_id: str, count: int) -> list[Matchup]:
         """Return new matchups with prompts of the arena's pool. Raises `GatewayError` 503."""
+        # They load a compiler, which takes seconds: whoever opens a gateway does not wait for it.
+        from pipeline.matchmaking.propose import propose_matchups  # noqa: PLC0415
+        from pipeline.matchmaking.view import describe_shortage  # noqa: PLC0415
+
         with self._lock:
             known = self._view(arena_id)
             if shortage := describe_shortage(known.view):
@@ -88,6 +90,12 @@ class MatchupDrawer:
         return msgspec.structs.replace(matchup, prompt=prompt, priority=CUSTOM_PRIORITY)
 
     def _view(self, arena_id: str) -> _View:
+        from pipeline.matchmaking.policies import POLICIES  # noqa: PLC0415 - see `draw`
+        from pipeline.matchmaking.propose import view_publication  # noqa: PLC0415
+        from pipeline.matchmaking.random_policy import NAME as RANDOM  # noqa: PLC0415
+        from pipeline.rating.errors import RatingError  # noqa: PLC0415
+        from pipeline.rating.pair_counts import PairCounts  # noqa: PLC0415
+
         now = self._clock()
         known = self._views.get(arena_id)
         if known is not None and 0 <= now - known.made < _VIEW_MS:

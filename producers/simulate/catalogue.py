@@ -50,7 +50,7 @@ def list_models(count: int) -> tuple[Model, ...]:
                 organization=organization,
                 license=license_name,
                 access=access,
-                generator="demo",
+                generator=f"demo:{name.lower()}{f'-{generation + 1}' if generation else ''}",
             )
         )
     return tuple(models)

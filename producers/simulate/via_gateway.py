@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import httpx
@@ -37,6 +37,14 @@ class Turnout:
 
     votes: int = 0
     refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Person:
+    """A voter with a cookie of its own, who does one thing at a time."""
+
+    client: AsyncClient
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 async def vote_via_gateway(
@@ -76,7 +84,7 @@ async def vote_via_gateway(
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     async with httpx.AsyncClient(timeout=_TIMEOUT_S, limits=limits) as http:
         await _require_arena(AsyncClient(url, http=http), world.arena_id)
-        voters: dict[int, AsyncClient] = {}
+        voters: dict[int, _Person] = {}
         numbers = iter(range(first, first + count))
         turnout, began = Turnout(), time.monotonic()
 
@@ -88,8 +96,9 @@ async def vote_via_gateway(
                     await asyncio.sleep(max(0.0, began + (number - first) / rate - time.monotonic()))
                 rng = world.voting_rng(number)
                 voter, is_bot = world.draw_voter(rng)
-                client = voters.setdefault(voter, AsyncClient(url, patience=patience, http=http))
-                await _vote_once(client, world, rng, turnout, is_bot=is_bot)
+                person = voters.setdefault(voter, _Person(AsyncClient(url, patience=patience, http=http)))
+                async with person.busy:
+                    await _vote_once(person.client, world, rng, turnout, is_bot=is_bot)
                 advance(1)
 
         async with asyncio.TaskGroup() as tasks:

@@ -1,11 +1,18 @@
-"""`kwise gateway keys`: made once, rotated, never shown."""
+"""`kwise gateway keys`: made once, rotated, never shown; and what the doctor says of gateways."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import httpx
+
 from pipeline.contracts.keyring_file import read_keyring
-from tests.end_to_end.jobs import call
+from producers.gateway.server import serving
+from tests.cli.stores import make_store
+from tests.conftest import wait_until
+from tests.end_to_end.jobs import call, make_log
+from tests.gateway.systems import make_settings
 
 
 def test_keys_are_created_and_rotated(tmp_path: Path) -> None:
@@ -38,3 +45,31 @@ def test_wrong_settings_are_told(tmp_path: Path) -> None:
     result = call("gateway", "serve", *options, code=1)
     assert "unknown field `voter_burts`" in result.output
     assert not (tmp_path / "events.db").exists()
+
+
+def look(*arguments: object, code: int) -> dict[str, str]:
+    """Return what the doctor says of gateways and keys: check and status -> detail."""
+    printed = json.loads(call("doctor", *map(str, arguments), "--format", "json", code=code).stdout)
+    chosen = [row for row in printed if row["check"].startswith(("gateway", "token"))]
+    return {f"{row['check']} {row['status']}": row["detail"] for row in chosen}
+
+
+def test_the_doctor_looks_at_keys(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    call("gateway", "keys", "create", path)
+    call("gateway", "keys", "rotate", path)
+    assert look("--token-keys", path, code=0) == {"token keys ok": "k2 signs, 1 others check"}
+    path.chmod(0o644)
+    assert "token keys bad" in look("--token-keys", path, code=1)
+    assert "does not exist" in look("--token-keys", tmp_path / "other", code=1)["token keys bad"]
+
+
+def test_the_doctor_looks_at_a_gateway(tmp_path: Path) -> None:
+    with serving(make_log(tmp_path), tmp_path / "store", make_settings(tmp_path)) as server:
+        assert "is not ready: store: there is no store" in look("--gateway", server.url, code=1)["gateway bad"]
+        make_store(tmp_path / "store", "pictures")
+        wait_until(lambda: httpx.get(f"{server.url}/ready").status_code == 200)
+        found = look("--gateway", server.url, code=0)
+        assert found["gateway ok"] == f"{server.url} serves; arenas: pictures"
+        assert found["gateway: tokens note"] == "votes on pictures count without a token of this gateway"
+    assert "does not answer" in look("--gateway", server.url, code=1)["gateway bad"]

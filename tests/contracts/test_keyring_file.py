@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(TokenKeyError, match="exists: `kwise gateway keys rotate"):
         write_keyring(path, Keyring((KEY,)), new=True)
-    assert os.listdir(path.parent) == ["keys.toml"]
+    assert [each.name for each in path.parent.iterdir()] == ["keys.toml"]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,7 @@ def test_a_changed_file_is_noticed_within_a_second_and_a_broken_one_changes_noth
 def test_a_vote_under_a_key_of_this_moment_is_right(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     write_keyring(path, Keyring((KEY,)), new=True)
-    keys = KeyringFile(path, complain=lambda text: pytest.fail(text), clock=Clock())
+    keys = KeyringFile(path, complain=pytest.fail, clock=Clock())
     rotated = rotate_keyring(keys.current(), b"t" * 32)
     write_keyring(path, rotated, new=False)
 

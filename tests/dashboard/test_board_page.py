@@ -190,6 +190,10 @@ class FakeReader:
 
     recent = StoreReader.recent
     history = StoreReader.history
+    precision = StoreReader.precision
+    publication_with_counts = StoreReader.publication_with_counts
+    recent_votes = StoreReader.recent_votes
+    dead_letters = StoreReader.dead_letters
 
 
 def test_source_reads_once_for_all_who_ask_at_the_same_time(folder: Path) -> None:

@@ -6,7 +6,8 @@ import io
 import msgspec
 import pytest
 
-from dashboard.board_view import find_rows, list_methods, make_csv_name, view_board, write_csv
+from dashboard.board_view import find_rows, join_rows, list_methods, tabulate_rows, view_board
+from dashboard.download import make_file_name, write_csv
 from dashboard.methods import NOTES, draw_rating
 from pipeline.cli.board import MODEL_KEYS
 from pipeline.contracts.arena import Model
@@ -26,7 +27,7 @@ def with_rank_intervals(*intervals: tuple[int | None, int | None]) -> list[bool]
     )
     boards = {"posterior": msgspec.structs.replace(board, models=models)}
     view = view_board(msgspec.structs.replace(publication, boards=boards), "posterior", "points")
-    return [row.joined for row in find_rows(view, "")]
+    return [row.joined for row in join_rows(view.rows)]
 
 
 def test_every_method_of_the_contract_is_described() -> None:
@@ -94,7 +95,7 @@ def test_board_of_no_models_is_a_view() -> None:
 
 def test_csv_has_the_columns_of_the_command_line_and_no_words_for_nothing() -> None:
     view = view_board(make_publication(), "elo", "points")
-    rows = list(csv.DictReader(io.StringIO(write_csv(find_rows(view, "")))))
+    rows = list(csv.DictReader(io.StringIO(write_csv(tabulate_rows(find_rows(view, ""))))))
     assert tuple(rows[0]) == MODEL_KEYS
     assert rows[0]["sd"] == ""
     assert float(rows[0]["rating"]) == view.rows[0].rating.rating
@@ -104,9 +105,9 @@ def test_csv_has_the_columns_of_the_command_line_and_no_words_for_nothing() -> N
 @pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1"])
 def test_csv_gives_spreadsheets_no_formula(name: str) -> None:
     view = view_board(make_publication(models=[Model(id="a", name=name), Model(id="b")]), "elo", "points")
-    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(write_csv(view.rows)))}
+    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(write_csv(tabulate_rows(view.rows))))}
     assert rows["a"]["name"] == "'" + name
 
 
-def test_csv_name_is_safe() -> None:
-    assert make_csv_name("../a:b", "elo") == "-a-b-elo.csv"
+def test_file_name_is_safe() -> None:
+    assert make_file_name("../a:b", "elo") == "-a-b-elo"

@@ -85,7 +85,7 @@ def test_method_arena_and_words_are_chosen_and_kept_in_the_address(board: Page, 
 
 def test_table_is_downloaded_and_page_fits_a_phone_in_both_themes(board: Page) -> None:
     with board.expect_download() as download:
-        board.get_by_role("button", name="Download as CSV").click()
+        board.get_by_role("button", name="Download as CSV").first.click()
     assert download.value.suggested_filename == "text-to-image-posterior.csv"
     text = Path(download.value.path()).read_text("utf-8")
     assert text.startswith("rank,rank_low,rank_high,model,")
@@ -142,7 +142,7 @@ def test_last_hour_is_drawn_and_downloaded_and_the_page_has_an_address(
     expect(page.locator(".kw-title")).to_have_text("Operations", timeout=30_000)
     expect(page.locator("canvas").first).to_be_visible(timeout=30_000)
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download as CSV").click()
+        page.get_by_role("button", name="Download as CSV").first.click()
     assert download.value.suggested_filename == "operations.csv"
     text = Path(download.value.path()).read_text("utf-8")
     assert text.startswith("time,accepted,duplicates,dead,lag,p50_ms,p99_ms")

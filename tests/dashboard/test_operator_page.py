@@ -13,9 +13,10 @@ import msgspec
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard.download import write_csv
 from dashboard.job_state import judge_job
 from dashboard.operator_html import SHOWN, compare_samples, render_operations, render_panels
-from dashboard.operator_trend import list_rates, make_operations_trend, write_samples
+from dashboard.operator_trend import list_rates, make_operations_trend, tabulate_samples
 from dashboard.theme import LIGHT
 from pipeline.contracts.status import ArenaStatus, PartitionStatus, Sample, Status, WindowStatus
 from pipeline.store.manifest import Heartbeat
@@ -225,7 +226,7 @@ def test_trend_has_three_charts_with_gaps_and_seconds() -> None:
 
 def test_samples_are_written_as_csv() -> None:
     unknown = Sample(5, 1, 0, 0, None, None, None)
-    rows = list(csv.DictReader(io.StringIO(write_samples([*samples_of(0), unknown]))))
+    rows = list(csv.DictReader(io.StringIO(write_csv(tabulate_samples([*samples_of(0), unknown])))))
     assert rows[0] == {
         "time": "0", "accepted": "0", "duplicates": "0", "dead": "0", "lag": "0", "p50_ms": "400", "p99_ms": "900",
     }  # fmt: skip

@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dashboard.server import DashboardError, find_free_port, make_address, start_dashboard
+from dashboard.server import (
+    PASSWORD_VARIABLE,
+    DashboardError,
+    _make_environment,
+    find_free_port,
+    make_address,
+    start_dashboard,
+)
 from pipeline.cli.dashboard import command
 from pipeline.cli.main import kwise
 from tests.conftest import wait_until
@@ -69,6 +76,18 @@ def test_serve_without_streamlit_names_the_extra(tmp_path: Path, monkeypatch: py
     assert 'pip install "kwise-arena[dashboard]"' in result.output
     with pytest.raises(DashboardError):
         start_dashboard(tmp_path, find_free_port())
+
+
+def test_app_learns_of_gateway_and_password_from_its_options_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KWISE_GATEWAY", "http://stale")
+    monkeypatch.setenv("KWISE_OPERATOR_PASSWORD_FILE", "stale")
+    bare = _make_environment(tmp_path, None, {PASSWORD_VARIABLE: None})
+    assert not {"KWISE_GATEWAY", "KWISE_OPERATOR_PASSWORD_FILE"} & set(bare)
+    told = _make_environment(tmp_path, "http://gateway", {PASSWORD_VARIABLE: tmp_path / "password"})
+    assert told["KWISE_GATEWAY"] == "http://gateway"
+    assert told["KWISE_OPERATOR_PASSWORD_FILE"] == str(tmp_path / "password")
 
 
 def test_help_has_an_example_and_imports_nothing_heavy() -> None:

@@ -68,7 +68,7 @@ class Session:
             if (name := block.value("file")) is not None:
                 path = self._folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(block.text, "utf-8")
+                path.write_text(self._use_ports(block.text), "utf-8")
             if "run" not in block.words:
                 continue
             shown = self._use_ports(after.text) if after is not None and "output" in after.words else None

@@ -16,6 +16,9 @@ from tests.docs.session import Session, is_shown
 pytestmark = pytest.mark.timeout(900)  # a document is a dozen programs one after the other
 
 KAFKA = "docs/kafka.md"
+PORTS = {KAFKA: (9092,), "docs/gateway.md": (8600,)}
+"""Ports that documents name, where something else may listen."""
+
 RUN = [name for name in NAMES if any("run" in block.words for block in read_blocks(name))]
 RUN_ON_DATA = [name for name in NAMES if any("data" in block.words for block in read_blocks(name))]
 COMMANDS = [
@@ -47,7 +50,7 @@ def blocks_of(name: str, *, data: bool) -> list[Block]:
     ],
 )
 def test_commands_work(name: str, tmp_path: Path) -> None:
-    ports = {9092: find_free_ports(1)[0]} if name == KAFKA else {}
+    ports = {named: find_free_ports(1)[0] for named in PORTS.get(name, ())}
     with Session(tmp_path, None, ports) as session:
         session.run(blocks_of(name, data=False))
 

@@ -84,7 +84,8 @@ def test_live_demo_shows_a_board_and_leaves_nothing_behind(tmp_path: Path) -> No
         lines = demo.stderr.splitlines()
         assert f"log and store in {tmp_path}" in lines
         assert f"the board: http://127.0.0.1:{port}   (Ctrl-C stops everything)" in lines
-        assert "simulated voters answer the matchmaker's proposals, 40 a second" in lines
+        assert f"vote:      http://127.0.0.1:{port}/vote" in lines
+        assert "simulated voters vote beside you, 40 a second, until you pause them on the page" in lines
         assert lines[-1].startswith(("stopping", "stopped at commit"))
         assert demo.stdout == ""
         assert "Traceback" not in demo.stderr

@@ -49,7 +49,7 @@ def test_a_running_job_is_scraped(tmp_path: Path) -> None:
 
 def test_missing_extra_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    monkeypatch.delitem(sys.modules, "pipeline.store.metrics", raising=False)
+    monkeypatch.delitem(sys.modules, "pipeline.cli.metrics_server", raising=False)
     arguments = ["pipeline", "run", "--from", f"sqlite:{tmp_path / 'e.db'}", "--store", str(tmp_path / "store")]
     result = CliRunner().invoke(kwise, [*arguments, "--metrics-port", "0"])
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""An arena that requires tokens: the job counts votes with a right one and no others, live and in a replay of the log."""
+"""Where an arena requires tokens, votes with a right one count and no others, live and in a replay of the log."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_propensity_is_the_frequency_of_the_unordered_set(new: tuple[int, ...]) 
     rng = np.random.default_rng(1)
     said: dict[frozenset[int], float] = {}
     seen: Counter[frozenset[int]] = Counter()
-    for _ in range(6_000):
+    for _ in range(3_000):
         (proposed,) = propose_gibbs(view, 1, rng, settings=settings)
         models = frozenset(proposed.models)
         assert proposed.propensity is not None
@@ -63,7 +63,7 @@ def test_propensity_is_the_frequency_of_the_unordered_set(new: tuple[int, ...]) 
     assert sum(said.values()) == pytest.approx(1.0)
     assert min(said.values()) >= 0.2 / comb(6, 3)
     sets = list(said)
-    assert chisquare([seen[s] for s in sets], [6_000 * said[s] for s in sets], sum_check=False).pvalue > 0.001
+    assert chisquare([seen[s] for s in sets], [3_000 * said[s] for s in sets], sum_check=False).pvalue > 0.001
 
 
 def test_neighbours_in_doubt_meet() -> None:

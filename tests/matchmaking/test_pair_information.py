@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from pipeline.matchmaking.pair_information import LOGISTIC_B, expect_answer, measure_above, measure_pairs
+from pipeline.matchmaking.pair_information import LOGISTIC_B, expect_answer, measure_pairs
 
 
 def make_posterior(n: int, seed: int, scale: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -85,14 +85,3 @@ def test_an_answer_informs_as_the_logistic_model_does_on_average(d: float, v: fl
     draws = d + math.sqrt(v) * norm.ppf((np.arange(20_001) + 0.5) / 20_001)
     s = 1 / (1 + np.exp(-draws))
     assert norm.pdf(d, scale=math.sqrt(v + LOGISTIC_B)) == pytest.approx(float((s * (1 - s)).mean()), abs=0.006)
-
-
-def test_measure_above_agrees_with_draws() -> None:
-    mean, covariance = make_posterior(4, 9)
-    draws = np.random.default_rng(1).multivariate_normal(mean, covariance, 200_000)
-    found = measure_above(mean, covariance)
-    for i in range(4):
-        for j in range(4):
-            if i != j:
-                assert found[i, j] == pytest.approx(float((draws[:, i] > draws[:, j]).mean()), abs=0.006)
-    assert np.allclose(found + found.T, 1.0)

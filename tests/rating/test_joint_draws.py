@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from pipeline.rating.joint_draws import DRAWS, LEAST_MASS, MASS, draw_ranks, rank_values
+from pipeline.rating.joint_draws import DRAWS, LEAST_MASS, MASS, draw_ranks, draw_skills, rank_values
 
 
 def draw_rank_intervals(
@@ -149,3 +149,14 @@ def test_a_single_model_is_the_best() -> None:
     drawn = draw_ranks(np.zeros(1), np.ones((1, 1)))
     assert drawn.p_top(1).tolist() == [1.0]
     assert draw_ranks(np.zeros(0), np.zeros((0, 0))).p_top(1).tolist() == []
+
+
+def test_draw_skills_have_the_moments_of_differences() -> None:
+    root = np.random.default_rng(5).normal(size=(4, 4))
+    centre = np.eye(4) - 0.25
+    mean, covariance = centre @ root[0], centre @ (root @ root.T) @ centre  # singular along (1, 1, 1, 1)
+    drawn = draw_skills(mean, covariance, draws=100_000)
+    apart = drawn[:, :1] - drawn[:, 1:]
+    assert apart.mean(axis=0) == pytest.approx(mean[0] - mean[1:], abs=0.02)
+    differences = np.hstack([np.ones((3, 1)), -np.eye(3)])
+    assert np.cov(apart.T) == pytest.approx(differences @ covariance @ differences.T, abs=0.3)

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline.cli.metrics_server import MetricsError, serve_metrics
 from pipeline.contracts.reasons import Reason
 from pipeline.contracts.status import FRESHNESS_BOUNDS_MS, ArenaStatus, FreshnessStatus
 from pipeline.store.duck_store import DuckStore, open_store
-from pipeline.store.metrics import METRICS, MetricsError, StoreCollector, serve_metrics
+from pipeline.store.metrics import METRICS, StoreCollector
 from pipeline.store.reader import StoreReader
 from tests.store.factory import START, FakeClock, make_commit, make_dead
 from tests.store.test_recent import STATUS
@@ -48,7 +49,7 @@ def test_figures_are_those_of_the_status(store: DuckStore) -> None:
     )
     store.commit(make_commit(1, dead=make_dead(3)))
     store.heartbeat(START, status)
-    with serve_metrics(StoreReader(store.path), "127.0.0.1", 0) as port:
+    with serve_metrics(StoreCollector(StoreReader(store.path)), "127.0.0.1", 0) as port:
         found = scrape(port)
         store.heartbeat(START + 2_000, msgspec.structs.replace(status, log_error=None))
         later = scrape(port)
@@ -97,10 +98,10 @@ def test_there_are_no_figures_where_no_live_job_has_reported(store: DuckStore, t
 
 
 def test_a_taken_port_is_named(store: DuckStore) -> None:
-    reader = StoreReader(store.path)
+    collector = StoreCollector(StoreReader(store.path))
     with (
-        serve_metrics(reader, "127.0.0.1", 0) as port,
+        serve_metrics(collector, "127.0.0.1", 0) as port,
         pytest.raises(MetricsError, match=f"127.0.0.1:{port}.*choose another --metrics-port"),
-        serve_metrics(reader, "127.0.0.1", port),
+        serve_metrics(collector, "127.0.0.1", port),
     ):
         pass

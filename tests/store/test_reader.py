@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,6 +129,34 @@ def test_history_is_chosen_by_method_models_and_time(store: DuckStore, reader: S
 def test_counts_are_those_of_the_newest_publication(store: DuckStore, reader: StoreReader) -> None:
     publish_seconds(store, 3)
     assert reader.counts("text-to-image")["n"].to_pylist() == [3]
+
+
+def test_counts_come_with_their_publication(store: DuckStore, reader: StoreReader) -> None:
+    publish_seconds(store, 3)
+    publication, counts = reader.publication_with_counts("text-to-image")
+    assert publication.commit == 3
+    assert counts.equals(reader.counts("text-to-image"))
+
+
+def test_precision_has_a_row_a_board_of_models_that_were_compared(store: DuckStore, reader: StoreReader) -> None:
+    publish_seconds(store, 3)
+    history = reader.history("text-to-image").to_pylist()
+    found = reader.precision("text-to-image", least=1)
+    assert found["commit"].to_pylist() == [1, 2, 3]
+    sds = [row["sd"] for row in history if row["commit"] == 2 and row["comparisons"] >= 1]
+    row = found.to_pylist()[1]
+    assert row["models"] == len(sds) > 0
+    assert row["log_sd"] == pytest.approx(sum(map(math.log, sds)))
+    assert reader.precision("text-to-image", least=10**6).num_rows == 0
+
+
+def test_recent_votes_are_the_newest_rows(store: DuckStore, reader: StoreReader) -> None:
+    store.load()
+    store.stage_archive(make_rows(1, 10, 1))
+    store.commit(make_commit(1, sequence=10))
+    store.heartbeat(0)
+    assert reader.recent_votes(3)["sequence"].to_pylist() == [8, 9, 10]
+    assert reader.recent_votes(100).num_rows == 10
 
 
 def test_file_that_vanished_is_found_by_reading_the_manifest_again(

@@ -6,26 +6,28 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.contracts.control import ControlEvent, encode_control
-from pipeline.contracts.log import MATCHUPS, VOTES, LogError, LogUnavailable, Poll, Position
+from pipeline.contracts.log import ARROW_STREAM, MATCHUPS, VOTES, LogError, LogUnavailable, Poll, Position
 from pipeline.contracts.store import StoreError
 from pipeline.operators.fence import GapError
 from pipeline.operators.rate import Rate, RateSettings
 from pipeline.rating.errors import FitError
 from pipeline.store.duck_store import DuckStore, open_store
 from pipeline.store.reader import StoreReader
+from pipeline.streaming import owner as owner_module
 from pipeline.streaming.elements import ingest_votes
 from pipeline.streaming.job import TRIES, JobError
 from pipeline.streaming.owner import Backoff, Owner, wall_clock
 from pipeline.streaming.watch import Watch
 from tests.broken_records import ARENA, good_record
 from tests.conftest import wait_until
-from tests.streaming.fakes import VOTES_0, Abort, FakeLog, FakeReader, good_votes, make_haste, run_on
+from tests.streaming.fakes import VOTES_0, Abort, FakeLog, FakeReader, good_votes, make_batch, make_haste, run_on
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -332,6 +334,14 @@ def open_owner(log: FakeLog, folder: Path) -> Iterator[Owner]:
 def feed(owner: Owner) -> None:
     poll = owner.poll(0.0)
     owner.process(poll.now, poll.control, ingest_votes(poll.votes, row_times=False))
+
+
+def test_large_envelopes_are_read_ahead_however_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner_module, "POLL_RECORDS", 40_000)
+    batch = make_batch(VOTES_0, 0, [bytes(3 << 20)] * 2)
+    assert not owner_module.is_much(batch)
+    assert owner_module.is_much(replace(batch, content_types=[ARROW_STREAM] * 2))
+    assert not owner_module.is_much(replace(batch, values=[b"", b""], content_types=[ARROW_STREAM] * 2))
 
 
 def test_bundle_that_failed_half_way_is_not_counted(folder: Path) -> None:

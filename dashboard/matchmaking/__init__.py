@@ -1,0 +1,1 @@
+"""The page of matchmaking: what is proposed, and what the votes tell."""

@@ -1,0 +1,1 @@
+"""The page of pairs: who beat whom, and what the posterior expects."""

@@ -1,0 +1,131 @@
+"""The voting page: a booth over the gateway, and where its matchups come from."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import streamlit as st
+
+from dashboard.arena_frame import choose_arena, draw_notice, tell_unknown_arena
+from dashboard.choices import adopt_choice
+from dashboard.links import MODEL_PAGE
+from dashboard.markup import render_title
+from dashboard.server import gateway_url
+from dashboard.shell import open_source, switch_to
+from dashboard.source import UnavailableError
+from dashboard.voting.booth import Booth, read_act
+from dashboard.voting.errors import GateError
+from dashboard.voting.gate import HttpGate, open_gate
+from pipeline.contracts.gateway import VOTER_COOKIE
+
+_HERE: Final = Path(__file__).resolve().parent
+_BOOTH: Final = "voting:booth"
+_GATE: Final = "voting:gate"
+_KEY: Final = "booth"
+_GO: Final = "voting:go"
+_PROMPTS: Final = "voting:prompts"
+
+
+def show_voting_page() -> None:
+    """Draw the page."""
+    url = gateway_url()
+    assert url is not None  # without a gateway there is no such page
+    try:
+        titles = open_source().overview().titles
+    except UnavailableError:
+        st.html(render_title("Vote"))
+        _wait()
+        return
+    adopt_choice("arena", list(titles))
+    arena = str(st.session_state["arena"])
+    st.html(render_title("Vote", titles[arena]))
+    gate = _open_gate(url)
+    booth = st.session_state.setdefault(_BOOTH, Booth(arena))
+    booth.enter(arena, gate, _now())
+    with st.container(horizontal=True, vertical_alignment="bottom", key="controls"):
+        choose_arena(titles, arena)
+    tell_unknown_arena(titles[arena])
+    _draw_booth(booth, gate)
+    if _takes_prompts(gate, arena):
+        _draw_own_prompt(booth, gate)
+
+
+@st.fragment(run_every=1.0)
+def _wait() -> None:
+    """Say what is missing, and start anew when it has come."""
+    try:
+        open_source().overview()
+    except UnavailableError as unavailable:
+        draw_notice(unavailable.notice)
+        return
+    st.rerun()
+
+
+@st.fragment
+def _draw_booth(booth: Booth, gate: HttpGate) -> None:
+    """Draw what the reader votes on. The browser says when to look again."""
+    if (model := st.session_state.pop(_GO, None)) is not None:
+        switch_to(MODEL_PAGE, arena=booth.arena, model=model)
+    booth.open(gate, _now())
+    view = booth.view(gate, _now()) | {"arena": booth.arena}
+    _component()(key=_KEY, data=view, on_act_change=_take_act)
+
+
+def _take_act() -> None:
+    """Do what the browser asks for, before the booth is drawn again."""
+    act = read_act(st.session_state[_KEY].get("act"))
+    if act is None:
+        return
+    if act.act == "open":
+        st.session_state[_GO] = act.model
+    st.session_state[_BOOTH].take(act, st.session_state[_GATE], _now())
+
+
+def _draw_own_prompt(booth: Booth, gate: HttpGate) -> None:
+    """Draw where a prompt of one's own is typed."""
+    with (
+        st.form("own", border=False, clear_on_submit=True),
+        st.container(horizontal=True, vertical_alignment="bottom"),
+    ):
+        text = st.text_input(
+            "Or with a prompt of your own",
+            key="own-prompt",
+            max_chars=500,
+            placeholder="What should the models make?",
+            width="stretch",
+        )
+        is_sent = st.form_submit_button("Have it made")
+    if is_sent and text.strip():
+        booth.ask_for(text.strip(), gate, _now())
+        st.rerun()
+
+
+def _takes_prompts(gate: HttpGate, arena: str) -> bool:
+    """Whether voters may type prompts; asked until the gateway has said so once."""
+    known: dict[str, bool] = st.session_state.setdefault(_PROMPTS, {})
+    if arena not in known:
+        try:
+            known[arena] = gate.takes_prompts(arena)
+        except GateError:
+            return False  # the booth says what is the matter
+    return known[arena]
+
+
+def _open_gate(url: str) -> HttpGate:
+    if _GATE not in st.session_state:
+        st.session_state[_GATE] = open_gate(url, st.context.cookies.get(VOTER_COOKIE), st.context.ip_address)
+    gate: HttpGate = st.session_state[_GATE]
+    return gate
+
+
+@cache
+def _component() -> Any:
+    html, css, js = ((_HERE / f"booth.{end}").read_text("utf-8") for end in ("html", "css", "js"))
+    return st.components.v2.component("kwise_booth", html=html, css=css, js=js)
+
+
+def _now() -> int:
+    return time.monotonic_ns() // 1_000_000

@@ -1,0 +1,1 @@
+"""Model adapters: how a generator string becomes something that makes artifacts."""

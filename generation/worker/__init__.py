@@ -1,0 +1,1 @@
+"""The worker: leases batches of jobs of one model, makes the artifacts, and delivers them."""

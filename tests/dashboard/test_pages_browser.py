@@ -1,0 +1,160 @@
+"""All watching pages in a real browser: addresses, links, downloads, both themes, two sizes, and accessibility."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+from dashboard.server import find_free_port, make_address, start_dashboard, stop_dashboard, wait_until_ready
+from pipeline.store.duck_store import DuckStore
+from tests.dashboard.looks import expect_accessible, expect_no_overflow
+from tests.dashboard.made_status import make_status
+from tests.dashboard.made_store import MODELS, wall_ms
+
+PAGES = {
+    "board": ("", "tr[data-model]"),
+    "side by side": ("?method=all", ".kw-scroll table"),
+    "model": ("model?model=kolors", ".kw-outcomes"),
+    "pairs": ("pairs", ".kw-matrix"),
+    "ranks": ("ranks", "canvas"),
+    "matchmaking": ("matchmaking", ".kw-amount"),
+    "operator": ("operator", ".kw-panels"),
+}
+"""Address, and what is there when a page is drawn."""
+
+
+@pytest.fixture(scope="module")
+def address(rich_store: DuckStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    rich_store.heartbeat(wall_ms(), make_status())
+    password = tmp_path_factory.mktemp("secret") / "password"
+    password.write_text("correct horse battery", "utf-8")
+    port = find_free_port()
+    server = start_dashboard(rich_store.path, port, operator_password=password)
+    try:
+        wait_until_ready(server, port)
+        yield make_address("127.0.0.1", port)
+    finally:
+        stop_dashboard(server)
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser: Browser, address: str) -> Iterator[Page]:
+    """One page for all tests that only look: a first page costs a second."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    page = context.new_page()
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def page(shared_page: Page, address: str) -> Iterator[Page]:
+    """The page; in the end nothing was logged as an error but what Streamlit asks for in vain below a page."""
+    expect.set_options(timeout=20_000)  # machines are shared
+    errors: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and "/_stcore/" not in message.location["url"]:
+            errors.append(f"{message.text} {message.location['url']}")
+
+    def note_error(error: Any) -> None:
+        errors.append(str(error))
+
+    shared_page.on("console", note)
+    shared_page.on("pageerror", note_error)
+    shared_page.set_viewport_size({"width": 1280, "height": 900})
+    shared_page.emulate_media(color_scheme="light")
+    yield shared_page
+    shared_page.remove_listener("console", note)
+    shared_page.remove_listener("pageerror", note_error)
+    assert errors == []
+
+
+def open_page(page: Page, address: str, name: str) -> None:
+    path, drawn = PAGES[name]
+    page.goto(f"{address}/{path}")
+    expect(page.locator(drawn).first).to_be_visible(timeout=30_000)
+
+
+SIZES: tuple[tuple[Literal["light", "dark"], int, int], ...] = (("light", 1280, 900), ("dark", 390, 844))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_accessible_and_fits_in_both_themes_and_sizes(page: Page, address: str, name: str) -> None:
+    open_page(page, address, name)
+    for scheme, width, height in SIZES:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": height})
+        expect_no_overflow(page)
+        expect_accessible(page)
+
+
+def test_link_to_a_model_is_followed_within_the_session_and_back(page: Page, address: str) -> None:
+    open_page(page, address, "board")
+    page.evaluate("window.loaded = 1")
+    page.get_by_role("link", name="Kolors").click()
+    expect(page.locator("h1")).to_contain_text("Kolors")
+    expect(page).to_have_url(f"{address}/model?arena=text-to-image&model=kolors&method=posterior")
+    page.get_by_role("link", name="Apache-2.0").click()
+    expect(page.locator("tr[data-model]")).to_have_count(1)
+    assert page.evaluate("window.loaded") == 1
+    page.goto(f"{address}/?license=MIT&license=Apache-2.0&find=l")
+    expect(page.locator("tr[data-model]")).to_have_count(2, timeout=30_000)
+
+
+def test_filters_are_kept_in_the_address(page: Page, address: str) -> None:
+    open_page(page, address, "board")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("combobox", name="Access").click()
+    page.get_by_role("option", name="API only").click()
+    page.keyboard.press("Escape")
+    api = sum(model.access == "api" for model in MODELS)
+    expect(page.locator("tr[data-model]")).to_have_count(api)
+    assert "access=api" in page.url
+
+
+def test_arena_stays_chosen_on_the_way_through_the_menu(page: Page, address: str) -> None:
+    page.goto(f"{address}/?arena=text-to-video&method=elo")
+    expect(page.locator(".kw-title")).to_have_text("Text to video", timeout=30_000)
+    page.get_by_role("link", name="Ranks").click()
+    expect(page.locator(".kw-title")).to_contain_text("Text to video")
+    expect(page).to_have_url(f"{address}/ranks?arena=text-to-video&method=elo")
+
+
+def test_ranks_are_opened_by_address(page: Page, address: str) -> None:
+    page.goto(f"{address}/ranks?models=kolors&models=lcm&count=20")
+    expect(page.get_by_test_id("stMultiSelect")).to_contain_text("Kolors", timeout=30_000)
+    expect(page.get_by_test_id("stMultiSelect")).to_contain_text("LCM")
+
+
+@pytest.mark.parametrize(("name", "key", "file"), [
+    ("board", "trend-data", "text-to-image-posterior-history"),
+    ("ranks", "ranks-data", "text-to-image-posterior-ranks"),
+])  # fmt: skip
+def test_chart_is_saved_as_picture_and_as_tables(page: Page, address: str, name: str, key: str, file: str) -> None:
+    open_page(page, address, name)
+    row = page.locator(f".st-key-{key}-row")
+    expect(page.locator("canvas").first).to_be_visible()
+    for label, end, magic in (
+        ("Save as PNG", "png", b"\x89PNG"),
+        ("Download as Parquet", "parquet", b"PAR1"),
+        ("Download as CSV", "csv", b"commit,log_time"),
+    ):
+        with page.expect_download() as download:
+            row.get_by_role("button", name=label).click()
+        assert download.value.suggested_filename == f"{file}.{end}"
+        assert Path(download.value.path()).read_bytes().startswith(magic)
+
+
+def test_operator_logs_in_to_see_records(page: Page, address: str) -> None:
+    open_page(page, address, "operator")
+    expect(page.get_by_text("at byte 0")).to_have_count(0)
+    page.get_by_label("Operator's password").fill("correct horse battery")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator(".kw-letters tbody tr")).to_have_count(2)
+    expect_accessible(page)
+    page.get_by_role("button", name="Log out").click()
+    expect(page.locator(".kw-letters")).to_have_count(0)
