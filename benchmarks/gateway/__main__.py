@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -136,12 +137,12 @@ def wait_for_supply(url: str, count: int) -> None:
         time.sleep(0.5)
 
 
-def send_crowd(url: str, seconds: float, think_s: float, spread_s: float) -> dict[str, object]:
+def send_crowd(url: str, seconds: float, think_s: float, spread_s: float) -> dict[str, Any]:
     """Let the voters vote; return what they measured."""
     arguments = map(str, (url, "pictures", VOTERS, seconds, think_s, spread_s))
     command = [sys.executable, "-m", "benchmarks.gateway.crowd", *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    measured: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return measured
 
 
@@ -166,7 +167,6 @@ def measure(folder: Path, url: str, name: str, seconds: float) -> dict[str, obje
             measured = send_crowd(at, length, think_s, spread_s)
             took = time.monotonic() - began
             votes = measured["votes"]
-            assert isinstance(votes, list)
             acknowledged += votes
             for what in ("next", "artifact", "vote"):
                 waits = measured[f"{what}_ms"]
@@ -175,7 +175,7 @@ def measure(folder: Path, url: str, name: str, seconds: float) -> dict[str, obje
             figures[f"{name}_{kind}_votes"] = len(votes)
             figures[f"{name}_{kind}_votes_per_s"] = round(len(votes) / took)
             figures[f"{name}_{kind}_told_to_wait"] = measured["waited"]
-            figures[f"{name}_{kind}_failed"] = sum(measured["failed"].values()) if measured["failed"] else 0  # type: ignore[attr-defined]
+            figures[f"{name}_{kind}_failed"] = sum(measured["failed"].values())
             archived = wait_for_archive(folder / "store", len(acknowledged))
             figures[f"{name}_{kind}_lost"] = len(set(acknowledged) - set(archived))
             figures[f"{name}_{kind}_twice"] = len(archived) - len(set(archived))

@@ -134,7 +134,7 @@ async def open_gateway(
         matchups = log.writer(patience_s=_MATCHUPS_PATIENCE_S)
         inner.callback(matchups.close)
         drawer = MatchupDrawer(reader, np.random.default_rng(), clock)
-        inner.callback(Upkeep(dispatcher, drawer, matchups, clock).close)
+        inner.callback(Upkeep(dispatcher, drawer, matchups, clock, lambda: watch.now.arenas).close)
         writer = await stack.enter_async_context(
             VoteWriter(log.url, check=False, linger=settings.linger_seconds, delivery_timeout=settings.delivery_seconds)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Final
 
@@ -37,15 +37,22 @@ class Upkeep:
     dispatcher, drawer
     writer : of the log
     clock : wall clock in ms
+    list_arenas : those that are published
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, drawer: MatchupDrawer, writer: LogWriter, clock: Callable[[], int]
+        self,
+        dispatcher: Dispatcher,
+        drawer: MatchupDrawer,
+        writer: LogWriter,
+        clock: Callable[[], int],
+        list_arenas: Callable[[], Iterable[str]],
     ) -> None:
         self._dispatcher = dispatcher
         self._drawer = drawer
         self._writer = writer
         self._clock = clock
+        self._list_arenas = list_arenas
         self._short: Counter[str] = Counter()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
@@ -73,13 +80,15 @@ class Upkeep:
 
     def _fill(self) -> None:
         """Draw matchups for arenas that have been short of proposals for a while."""
-        for arena, counts in self._dispatcher.counts(self._clock()).arenas.items():
-            self._short[arena] = self._short[arena] + 1 if counts.shortage else 0
+        known = self._dispatcher.counts(self._clock()).arenas
+        for arena in self._list_arenas():
+            missing = known[arena].shortage if arena in known else self._dispatcher.settings.ready_min
+            self._short[arena] = self._short[arena] + 1 if missing else 0
             if self._short[arena] < _SHORT_TURNS:
                 continue
             self._short[arena] = 0
             try:
-                drawn = self._drawer.draw(arena, min(counts.shortage, _AT_ONCE))
+                drawn = self._drawer.draw(arena, min(missing, _AT_ONCE))
             except GatewayError:  # an arena that has too few models by now, or is not published
                 continue
             self._writer.append(MATCHUPS, [Record(encode_matchup(each), each.matchup_id) for each in drawn])

@@ -27,7 +27,7 @@ from pipeline.contracts.token import is_genuine, read_expiry
 from pipeline.contracts.vote import Vote, encode_vote
 from producers.async_vote_writer import AsyncVoteWriter
 from producers.dispatcher.dispatcher import Dispatcher
-from producers.dispatcher.types import Showing
+from producers.dispatcher.types import MatchupState, Showing
 from producers.errors import VoteFault
 from producers.gateway.batches import Batches
 from producers.gateway.claims import claim_with_expiry
@@ -91,7 +91,10 @@ class VoteDesk:
         vote = self._make_vote(request, showing)
         voted = self._voted.get(vote.matchup_id)
         if voted is None or voted.vote_id != vote.vote_id:
-            voted = await self._write_once(vote)
+            if self._clock() > showing.matchup.expires:
+                voted = await self._recall(vote)
+            else:
+                voted = await self._write_once(vote)
         return VoteReceipt(vote_id=voted.vote_id, counted_at=voted.place, reveal=voted.reveal(self._watch.now))
 
     async def reveal(self, matchup_id: str, identity: str) -> Reveal:
@@ -120,8 +123,6 @@ class VoteDesk:
         )
         if not genuine or not self._voters.is_voter(identity, showing.voter):
             raise GatewayError(403, "bad_token", "this token is not of this matchup and voter")
-        if self._clock() > showing.matchup.expires:
-            raise GatewayError(410, "expired", "this matchup can no longer be voted on: ask for another")
 
     def _make_vote(self, request: VoteRequest, showing: Showing) -> Vote:
         matchup = showing.matchup
@@ -151,6 +152,13 @@ class VoteDesk:
             raise GatewayError(422, fault.reason.value, fault.detail) from None
         return vote
 
+    async def _recall(self, vote: Vote) -> VotedMatchup:
+        """Return a vote that was taken before its matchup expired. Raises `GatewayError` 410 for another."""
+        showing = await self._find_showing(vote.matchup_id)
+        if showing.state is not MatchupState.VOTED or showing.vote_id != vote.vote_id:
+            raise GatewayError(410, "expired", "this matchup can no longer be voted on: ask for another")
+        return self._remember(vote.matchup_id, VotedMatchup(vote.arena, vote.models, vote.vote_id, None, {}))
+
     async def _write_once(self, vote: Vote) -> VotedMatchup:
         """Claim and write a vote; the same vote that comes again meanwhile waits for the first."""
         key = f"{vote.matchup_id} {vote.vote_id}"
@@ -162,7 +170,9 @@ class VoteDesk:
         return await asyncio.shield(task)  # whoever gives up waiting leaves it to the others
 
     async def _write(self, vote: Vote) -> VotedMatchup:
-        await self._claims.ask((vote.matchup_id, vote.vote_id))
+        claimed = await self._claims.ask((vote.matchup_id, vote.vote_id))
+        if claimed.state is MatchupState.VOTED:  # before a restart: the log has it
+            return self._remember(vote.matchup_id, VotedMatchup(vote.arena, vote.models, vote.vote_id, None, {}))
         before = find_standings(self._watch.now, vote.arena, vote.models)
         try:
             delivered = await self._writer.write(encode_vote(vote))

@@ -47,8 +47,8 @@ def test_wrong_settings_are_told(tmp_path: Path) -> None:
     assert not (tmp_path / "events.db").exists()
 
 
-def look(*arguments: object, code: int) -> dict[str, tuple[str, str]]:
-    """Return status and detail of what the doctor says of gateways and keys."""
+def look(*arguments: object, code: int) -> dict[str, str]:
+    """Return what the doctor says of gateways and keys: check and status -> detail."""
     printed = json.loads(call("doctor", *map(str, arguments), "--format", "json", code=code).stdout)
     chosen = [row for row in printed if row["check"].startswith(("gateway", "token"))]
     return {f"{row['check']} {row['status']}": row["detail"] for row in chosen}

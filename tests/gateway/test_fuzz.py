@@ -73,7 +73,8 @@ def description(fuzzed: System) -> dict[str, Any]:
 
 def list_operations(description: dict[str, Any]) -> dict[str, Any]:
     schema = schemathesis.openapi.from_dict(description)
-    return {found.label: found for found in (result.ok() for result in schema.get_all_operations())}
+    operations: list[Any] = list(schema.get_all_operations())
+    return {found.label: found for found in (operation.ok() for operation in operations)}
 
 
 def test_all_operations_are_tried(description: dict[str, Any]) -> None:

@@ -19,10 +19,13 @@ from pipeline.contracts.keyring_file import read_keyring, rotate_keyring, write_
 from pipeline.contracts.log import VOTES
 from pipeline.contracts.token import Claims, TokenKey, make_token
 from producers.client import GatewayRefusal
+from producers.gateway.errors import SettingsError
+from producers.gateway.secret_file import open_secrets
+from producers.gateway.server import serving
 from tests.cli.stores import make_store
 from tests.conftest import wait_until
 from tests.end_to_end.jobs import archived_votes, make_log
-from tests.gateway.systems import ARENA, OTHER_ARENA, System, make_settings, serving
+from tests.gateway.systems import ARENA, OTHER_ARENA, System, make_settings
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -40,7 +43,8 @@ def show(http: httpx.Client, arena: str = ARENA) -> dict[str, Any]:
         response = http.post(f"/v1/arenas/{arena}/matchups", json={})
         return response.json() if response.status_code == 200 else None
 
-    shown: dict[str, Any] = wait_until(ask)
+    shown = wait_until(ask)
+    assert shown is not None
     return shown
 
 
@@ -134,9 +138,14 @@ def test_retired_keys_are_good_and_removed_ones_are_not(http: httpx.Client, syst
     one, two = show(http), show(http)
     before = read_keyring(system.keys)
     write_keyring(system.keys, rotate_keyring(before, b"n" * 32), new=False)
-    newest = wait_until(
-        lambda: shown if (shown := show(http))["token"].split(".")[0] != one["token"].split(".")[0] else None
-    )
+    newest = two
+
+    def is_newer() -> bool:
+        nonlocal newest
+        newest = show(http)
+        return bool(newest["token"].split(".")[0] != one["token"].split(".")[0])
+
+    wait_until(is_newer)
     for shown in (one, newest):
         receipt = http.post("/v1/votes", json=ballot(shown))
         assert receipt.status_code == 200
@@ -324,8 +333,6 @@ def strict(tmp_path: Path) -> Iterator[System]:
         "artifacts_per_minute": 1,
         "artifacts_burst": 2,
     }
-    from producers.gateway.secret_file import open_secrets  # noqa: PLC0415 - as in systems
-
     with serving(log, tmp_path / "store", make_settings(tmp_path, **small)) as server:
         secrets = open_secrets(tmp_path / "gateway", lambda: "never")
         yield System(tmp_path, log, server, secrets, None)  # type: ignore[arg-type]  # no world
@@ -408,8 +415,6 @@ def test_the_access_log_says_nothing_of_who_asked(tmp_path: Path, caplog: pytest
 
 
 def test_a_second_gateway_on_the_same_state_is_refused(system: System) -> None:
-    from producers.gateway.errors import SettingsError  # noqa: PLC0415 - what is raised
-
     with (
         pytest.raises(SettingsError, match="another gateway uses this folder"),
         serving(system.log, system.store, make_settings(system.folder)),

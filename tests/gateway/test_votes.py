@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pipeline.contracts.gateway import ShownMatchup
@@ -136,6 +137,7 @@ def test_nothing_is_revealed_before_the_vote_or_to_others(system: System) -> Non
 def test_no_answer_before_the_vote_names_a_model(system: System) -> None:
     with system.http() as http:
         response = wait_until(lambda: ask(http))
+        assert response is not None
         shown = response.json()
         texts = [response.text, str(response.headers)]
         for slot in shown["slots"]:
@@ -146,8 +148,8 @@ def test_no_answer_before_the_vote_names_a_model(system: System) -> None:
         assert not [text for text in texts if "model-" in text]
 
 
-def ask(http: object) -> object:
-    response = http.post(f"/v1/arenas/{ARENA}/matchups", json={})  # type: ignore[attr-defined]
+def ask(http: httpx.Client) -> httpx.Response | None:
+    response = http.post(f"/v1/arenas/{ARENA}/matchups", json={})
     return response if response.status_code == 200 else None
 
 
