@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,9 @@ from pipeline.cli.pipeline import from_option, token_keys_option
 from pipeline.cli.signals import stop_on_signals
 
 _LOOK_SECONDS: Final = 0.2
+
+_SWITCH_SECONDS: Final = 0.001
+"""How long threads that read boards and write the queue may keep the one that answers voters from its turn."""
 
 
 @click.group()
@@ -58,6 +62,7 @@ def serve(
 
         settings = read_settings(file, state=state, token_keys=None if token_keys is None else str(token_keys))
         _log_to_stderr()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         log = open_live_log(url, announce=note)
         for line in settings.describe():
             note(f"  {line}")

@@ -91,6 +91,11 @@ class Keyring:
         return self._by_id.get(key_id)
 
     @property
+    def signs(self) -> bool:
+        """Whether there is an active key."""
+        return any(key.state == "active" for key in self.keys)
+
+    @property
     def signing(self) -> TokenKey:
         """The newest active key. Raises `TokenKeyError` if all are retired."""
         for key in reversed(self.keys):

@@ -27,6 +27,9 @@ _HEADERS: Final = (
 )
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS"})
+"""Others are one in the figures: anybody can make some up."""
+
 _HANG_UP: Final = {401, 408, 413}
 """After these the rest of the body is not waited for."""
 
@@ -82,7 +85,7 @@ class Edge:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")  # never the path: it may hold anything
-        method = scope["method"] if route != "other" else "other"
+        method = scope["method"] if route != "other" and scope["method"] in _METHODS else "other"
         self._metrics.requests.labels(method, route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         if self._access_log:

@@ -85,6 +85,7 @@ class Gateway:
             "it is stopping" if self.is_stopping() else None,
             None if self.watch.now.problem is None else f"store: {self.watch.now.problem}",
             None if self.intake.problem is None else f"log: {self.intake.problem}",
+            None if self.keys.current().signs else f"keys of tokens: none in {self.keys.path} is active",
         ]
         return tuple(problem for problem in found if problem is not None)
 
@@ -187,7 +188,7 @@ def _open_keys(settings: GatewaySettings, complain: Callable[[str], None]) -> Ke
         write_keyring(path, Keyring((TokenKey("k1", secrets.token_bytes(32)),)), new=True)
         complain(f"made {path}: give the job these keys, too: kwise pipeline run --token-keys {path}")
     keys = KeyringFile(path, complain=complain)
-    _ = keys.current().signing  # raises where all are retired
+    keys.current().signing  # noqa: B018 - raises where all are retired
     return keys
 
 

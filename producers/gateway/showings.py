@@ -89,6 +89,8 @@ class ShowingDesk:
     async def show_next(self, arena_id: str, identity: str) -> ShownMatchup | Wait:
         """Show the next matchup of an arena. Raises `GatewayError`."""
         self.require_arena(arena_id)
+        if not self._keys.current().signs:  # before a matchup is used up
+            raise GatewayError(503, "no_key", "the gateway has no key to sign with", retry=True, retry_after=10.0)
         voter = self._voters.voter_id(identity, self._clock())
         return self._answer(await self._asked.ask((arena_id, voter)), None)
 

@@ -104,7 +104,8 @@ class VoteDesk:
             raise _unknown(matchup_id)
         voted = self._voted.get(matchup_id)
         if voted is None:
-            if showing.vote_id is None:
+            # A claim is no vote yet: whoever sees it as one would acknowledge what the log never got.
+            if showing.state is not MatchupState.VOTED or showing.vote_id is None:
                 raise GatewayError(409, "not_voted", "vote on this matchup first: it is revealed afterwards")
             matchup = showing.matchup
             voted = self._remember(matchup_id, VotedMatchup(matchup.arena, matchup.models, showing.vote_id, None, {}))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
-from pipeline.contracts.log import VOTES
+from pipeline.contracts.log import VOTES, Appended, LogUnavailable, Record
+from pipeline.eventlog.sqlite_log import SqliteWriter
 from producers.client import Client, GatewayRefusal
 from producers.gateway.secret_file import open_secrets
 from producers.gateway.server import serving
@@ -74,6 +77,34 @@ def test_nobody_is_shown_a_matchup_that_expires_too_soon(tmp_path: Path) -> None
             wait_until(lambda: 'state="ready"} 0' not in metrics_of(server.url))
         clock.ahead = shown.expires - wall_clock() - 60_000
         assert not hasattr(client.ask(ARENA), "token")
+
+
+def test_a_vote_that_the_log_did_not_take_is_no_vote_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, is_away, append = make_log(tmp_path), threading.Event(), SqliteWriter.append
+
+    def append_unless_away(writer: SqliteWriter, topic: str, records: Sequence[Record]) -> Appended | None:
+        if is_away.is_set():
+            raise LogUnavailable("away")
+        return append(writer, topic, records)
+
+    monkeypatch.setattr(SqliteWriter, "append", append_unless_away)
+    make_store(tmp_path / "store", ARENA)
+    settings = make_settings(tmp_path, delivery_seconds=0.3)
+    with serving(log, tmp_path / "store", settings) as server, Client(server.url, patience=30.0) as client:
+        with working(server.url, open_secrets(tmp_path / "gateway", lambda: "never"), SimulatedWorld()):
+            shown = client.next_matchup(ARENA)
+        is_away.set()
+        client._patience = 0.0
+        with pytest.raises(GatewayRefusal, match="log_unavailable") as refused:
+            client.vote(shown, (1, 2, 3))
+        assert refused.value.retriable
+        with pytest.raises(GatewayRefusal, match="not_voted"):
+            client.reveal(shown.matchup_id)
+        with pytest.raises(GatewayRefusal, match="already_voted"):
+            client.vote(shown, (3, 2, 1))
+        is_away.clear()
+        assert client.vote(shown, (1, 2, 3)).counted_at is not None
+    assert sum(log.ends(VOTES).values()) == 1
 
 
 def metrics_of(url: str) -> str:
