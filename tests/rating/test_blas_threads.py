@@ -26,7 +26,7 @@ def test_single_blas_thread_overlaps_and_restores() -> None:
 
 
 def test_any_thread_may_begin_and_any_may_end() -> None:
-    """threadpoolctl gives one thread the say, and passes over the others without a word."""
+    """One thread has the say in threadpoolctl, which passes over the others without a word."""
     with single_blas_thread():
         pass  # this thread had it
     seen: list[set[int]] = []
