@@ -24,8 +24,8 @@ _MINUTE_S = 60.0
 _PATIENCES = 3
 """A matchup that was not answered in so many times the patience is taken off before it expires. It may still be voted
 on, but there may be any number of such ones, and what is open is copied into each commit."""
-_LONGEST_PATIENCE = 1 / 15
-"""Of the time to live. Where nothing is answered, nobody may be there, or nothing be left to show: so it is renewed."""
+_LONGEST_PATIENCE = 2.0
+"""Times `lead_seconds`. Where nothing is answered, nobody may be there, or nothing be left to show: so it is renewed."""
 
 
 def expire_matchups(live: LiveArena, state: ArenaState, now: int) -> list[Matchup]:
@@ -51,7 +51,7 @@ def measure_patience(live: LiveArena, state: ArenaState, now: int) -> float:
     One that is older was probably shown to somebody who left. It must not keep a new one from being proposed, or an
     arena whose voters often leave would run dry. Up to half of those shown may be left so.
     """
-    longest = _LONGEST_PATIENCE * live.arena.settings.matchup_ttl_seconds * 1000.0
+    longest = _LONGEST_PATIENCE * live.arena.settings.lead_seconds * 1000.0 or math.inf
     answers = state.recent_answers.total(now)
     if not answers:
         return longest
