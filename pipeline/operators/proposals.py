@@ -25,7 +25,8 @@ _PATIENCES = 3
 """A matchup that was not answered in so many times the patience is taken off before it expires. It may still be voted
 on, but there may be any number of such ones, and what is open is copied into each commit."""
 _LONGEST_PATIENCE = 2.0
-"""Times `lead_seconds`. Where nothing is answered, nobody may be there, or nothing be left to show: so it is renewed."""
+"""Times `lead_seconds`. Where nothing is answered, nobody may be there, or nothing be left to show: what is open is
+renewed."""
 
 
 def expire_matchups(live: LiveArena, state: ArenaState, now: int) -> list[Matchup]:
