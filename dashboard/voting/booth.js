@@ -2,14 +2,15 @@
 // server says what is shown; order, ties and what can be undone live here until the vote is sent.
 const LETTERS = "ABCDEFGH";
 const GRACE_MS = 2000; // a click can be taken back so long
-const AGAIN_MS = 5000; // without an answer for so long, what was sent is sent again
+const AGAIN_MS = 2500; // without an answer for so long, what was sent is sent again
 const DRAG_PX = 8; // less is a click
 const TIE_PART = 0.25; // of a picture's width or height at either end: dropped there it goes beside, else it ties
 
 export default function ({ parentElement, data, setTriggerValue }) {
   const host = parentElement.host ?? parentElement;
   const booth = (host.kwBooth ??= new Booth(parentElement));
-  booth.send = (act) => setTriggerValue("act", act);
+  // Numbered, so that no act equals the one before it: an equal value is no change, and nobody would be told.
+  booth.send = (act) => setTriggerValue("act", { ...act, n: ++booth.sent });
   booth.show(data);
   return () => booth.rest();
 }
@@ -23,6 +24,7 @@ class Booth {
     this.pictures = new Map(); // by matchup: what the server sends once
     this.state = null;
     this.timer = 0;
+    this.sent = 0;
     this.dialog.addEventListener("keydown", (event) => this.turn({ ArrowLeft: -1, ArrowRight: 1 }[event.key]));
     this.dialog.addEventListener("close", () => this.state?.opener?.focus());
     window.addEventListener("keydown", (event) => this.nextByKey(event));

@@ -20,6 +20,26 @@ from pipeline.rating.pair_counts import PairCounts
 _RATE_SPAN_MS = 60_000
 
 
+class RecentCount:
+    """How often something happened within the last minute of wall clock."""
+
+    def __init__(self) -> None:
+        self._noted: deque[tuple[int, int]] = deque()
+
+    def note(self, now: int, count: int) -> None:
+        """Note that it happened `count` times around `now` (ms)."""
+        while self._noted and not now - _RATE_SPAN_MS <= self._noted[0][0] <= now:
+            self._noted.popleft()
+        if self._noted and self._noted[-1][0] == now:
+            count += self._noted.pop()[1]
+        if count:
+            self._noted.append((now, count))
+
+    def total(self, now: int) -> int:
+        """Return the count of the minute before `now`; what a clock put back has left in the future is none."""
+        return sum(count for at, count in self._noted if now - _RATE_SPAN_MS <= at <= now)
+
+
 class StoredArena(msgspec.Struct, frozen=True, kw_only=True):
     """The part of an arena's state that is stored as one blob; counts are stored as deltas of their own."""
 
@@ -46,6 +66,8 @@ class ArenaState:
     open_matchups : dict of matchup_id to Matchup
     average : AverageState
         As of the end of the last block; stored on its own, for it changes rarely and holds the counts of that time.
+    recent_votes, recent_answers : RecentCount
+        Votes accepted, and open matchups that they answered, within the last minute.
     changed, average_changed : bool
         Whether anything, whether `average` changed since the last commit.
     """
@@ -68,7 +90,8 @@ class ArenaState:
             self.counts.merge(counts)
             self.counts.take_delta()
         self.changed = False
-        self._recent: deque[tuple[int, int]] = deque()
+        self.recent_votes = RecentCount()
+        self.recent_answers = RecentCount()
 
     def grow(self, n_models: int) -> None:
         """Make room for models that became known."""
@@ -80,7 +103,8 @@ class ArenaState:
     def carry_on(self, before: ArenaState) -> None:
         """Take over what is no function of the votes: this is the same arena, computed again."""
         self.open_matchups = before.open_matchups
-        self._recent = before._recent
+        self.recent_votes = before.recent_votes
+        self.recent_answers = before.recent_answers
         self.changed = True
         self.average_changed = True
 
@@ -132,21 +156,11 @@ class ArenaState:
                 tally[1] += int(all_bad[code])
                 tally[2] += int(skips[code])
 
-    def close_matchup(self, matchup_id: str) -> None:
-        """Take a matchup that was answered off the open ones."""
+    def close_matchup(self, matchup_id: str, now: int) -> None:
+        """Take a matchup that was answered around the wall clock time `now` (ms) off the open ones."""
         del self.open_matchups[matchup_id]
+        self.recent_answers.note(now, 1)
         self.changed = True
-
-    def note_rate(self, now: int, votes: int) -> None:
-        """Note that `votes` were accepted around the wall clock time `now` (ms)."""
-        while self._recent and not now - _RATE_SPAN_MS <= self._recent[0][0] <= now:
-            self._recent.popleft()
-        if votes:
-            self._recent.append((now, votes))
-
-    def recent_votes(self, now: int) -> int:
-        """Votes accepted within the last minute of wall clock; what a clock put back has left in the future is none."""
-        return sum(votes for at, votes in self._recent if now - _RATE_SPAN_MS <= at <= now)
 
     def freeze(self) -> StoredArena:
         """Return the state as stored."""

@@ -21,11 +21,18 @@ from pipeline.rating.ksort_filter import KsortState
 from pipeline.rating.pair_counts import PairCounts
 
 _MINUTE_S = 60.0
+_PATIENCES = 3
+"""A matchup that was not answered in so many times the patience is taken off before it expires. It may still be voted
+on, but there may be any number of such ones, and what is open is copied into each commit."""
+_LONGEST_PATIENCE = 2.0
+"""Times `lead_seconds`. Where nothing is answered, nobody may be there, or nothing be left to show: what is open is
+renewed."""
 
 
-def expire_matchups(state: ArenaState, now: int) -> list[Matchup]:
-    """Take the open matchups that expired by `now` (ms) off the arena and return them."""
-    expired = [matchup for matchup in state.open_matchups.values() if matchup.expires <= now]
+def expire_matchups(live: LiveArena, state: ArenaState, now: int) -> list[Matchup]:
+    """Take the open matchups that expired by `now` (ms), or are long overdue, off the arena and return them."""
+    oldest = now - _PATIENCES * measure_patience(live, state, now)
+    expired = [each for each in state.open_matchups.values() if each.expires <= now or each.created < oldest]
     for matchup in expired:
         del state.open_matchups[matchup.matchup_id]
         state.changed = True
@@ -35,8 +42,21 @@ def expire_matchups(state: ArenaState, now: int) -> list[Matchup]:
 def count_wanted(live: LiveArena, state: ArenaState, now: int) -> int:
     """Return how many matchups the arena should have open: enough for `lead_seconds` at the last minute's rate."""
     settings = live.arena.settings
-    needed = math.ceil(state.recent_votes(now) / _MINUTE_S * settings.lead_seconds)
+    needed = math.ceil(state.recent_votes.total(now) / _MINUTE_S * settings.lead_seconds)
     return min(max(needed, settings.open_min), settings.open_max)
+
+
+def measure_patience(live: LiveArena, state: ArenaState, now: int) -> float:
+    """Return in which time (ms) as many matchups are answered as should be open.
+
+    One that is older was probably shown to somebody who left. It must not keep a new one from being proposed, or an
+    arena whose voters often leave would run dry. Up to half of those shown may be left so.
+    """
+    longest = _LONGEST_PATIENCE * live.arena.settings.lead_seconds * 1000.0 or math.inf
+    answers = state.recent_answers.total(now)
+    if not answers:
+        return longest
+    return min(max(count_wanted(live, state, now), 1) / answers * _MINUTE_S * 1000.0, longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +96,10 @@ def request_proposals(
     version lacks.
     """
     wanted = count_wanted(live, state, now)
+    oldest = now - measure_patience(live, state, now)
+    awaited = sum(matchup.created >= oldest for matchup in state.open_matchups.values())
     # A quarter may be missing before more are made, or a busy arena would be asked at every commit.
-    if len(state.open_matchups) >= max(live.arena.settings.open_min, math.ceil(wanted * 3 / 4)):
+    if awaited >= max(live.arena.settings.open_min, math.ceil(wanted * 3 / 4)):
         return None
     if sum(not model.retired for model in live.models) < live.arena.k or live.arena.settings.policy not in POLICIES:
         return None
@@ -86,7 +108,7 @@ def request_proposals(
         counts=state.counts.freeze(),
         ksort=state.ksort,
         open_matchups=tuple(state.open_matchups.values()),
-        count=wanted - len(state.open_matchups),
+        count=wanted - awaited,
         now=now,
         commit=commit,
         seed=seed,

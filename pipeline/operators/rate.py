@@ -276,10 +276,10 @@ class Rate:
                 counted = self._apply(rows)
                 self.tally.count_accepted(counted)
                 for arena_id, count in counted.items():
-                    self.book.arenas[arena_id].note_rate(now, count)
+                    self.book.arenas[arena_id].recent_votes.note(now, count)
                 self._entries.append(judged.window)
                 for arena_id, matchup_id in self._open.take_answered(judged.matchup_keys):
-                    self.book.arenas[arena_id].close_matchup(matchup_id)
+                    self.book.arenas[arena_id].close_matchup(matchup_id, now)
         self._moved |= self.fence.advance(spans)
 
     def _fresh_rejects(self, decoded: Decoded) -> pa.RecordBatch:
@@ -362,7 +362,7 @@ class Rate:
         proposals: list[Matchup] = []
         for arena_id, state in self.book.arenas.items():
             live = self.book.registry.arenas[arena_id]
-            self._open.remove(arena_id, [matchup.matchup_id for matchup in expire_matchups(state, now)])
+            self._open.remove(arena_id, [matchup.matchup_id for matchup in expire_matchups(live, state, now)])
             made = [] if self._proposer is None else self._proposer.take(arena_id)
             new = open_proposals(live, state, made)
             if self._proposer is None or self._proposer.is_free(arena_id):

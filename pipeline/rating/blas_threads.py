@@ -4,6 +4,9 @@ threadpoolctl's limit holds for the whole process, and its context manager resto
 two fits that overlap, the first to end would hand the second its threads back in the middle. So the limit is
 counted: the first fit sets it, the last one lifts it. This lock and counter are the package's only mutable
 module state.
+
+threadpoolctl lets one thread at a time set limits, and passes over the wish of any other without a word. The count
+is ours, so the thread that begins or ends takes the right to do so from whoever had it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+from threadpoolctl import OpenBLASController, ThreadpoolController  # type: ignore[import-untyped]
 
 _lock = threading.Lock()
 _active = 0
@@ -36,6 +39,7 @@ def single_blas_thread() -> Iterator[None]:
     controller = blas_controller()
     with _lock:
         if _active == 0:
+            OpenBLASController.clear_controlling_thread(force=True)
             _limiter = controller.limit(limits=1)
         _active += 1
     try:
@@ -44,5 +48,6 @@ def single_blas_thread() -> Iterator[None]:
         with _lock:
             _active -= 1
             if _active == 0:
+                OpenBLASController.clear_controlling_thread(force=True)
                 _limiter.restore_original_limits()
                 _limiter = None

@@ -227,13 +227,13 @@ def test_a_rebuild_keeps_open_matchups_and_the_rate() -> None:
     book = new_book()
     book.apply_rows(make_rows([*arena_events(), make_vote(1)]))
     state = book.arenas["pictures"]
-    state.note_rate(START, 7)
+    state.recent_votes.note(START, 7)
     rows = make_rows([*arena_events(), make_vote(1), *RETRACTED[:1]])
     book.apply_rows(rows.slice(8))
     book.settle([rows])
     assert book.arenas["pictures"] is not state
     assert book.arenas["pictures"].open_matchups is state.open_matchups
-    assert book.arenas["pictures"].recent_votes(START + 1) == 7
+    assert book.arenas["pictures"].recent_votes.total(START + 1) == 7
     assert book.changed_arenas == ("pictures",)
 
 
@@ -260,9 +260,9 @@ def test_a_fault_is_raised_before_anything_changed() -> None:
 
 def test_the_rate_of_votes_forgets_what_is_a_minute_old_and_what_a_clock_left_in_the_future() -> None:
     state = ArenaState()
-    state.note_rate(START, 5)
-    state.note_rate(START + 30_000, 2)
-    assert state.recent_votes(START + 60_000) == 7
-    assert state.recent_votes(START + 60_001) == 2
-    state.note_rate(START - 3_600_000, 1)  # the clock was put back by an hour
-    assert state.recent_votes(START - 3_600_000) == 1
+    state.recent_votes.note(START, 5)
+    state.recent_votes.note(START + 30_000, 2)
+    assert state.recent_votes.total(START + 60_000) == 7
+    assert state.recent_votes.total(START + 60_001) == 2
+    state.recent_votes.note(START - 3_600_000, 1)  # the clock was put back by an hour
+    assert state.recent_votes.total(START - 3_600_000) == 1

@@ -82,7 +82,7 @@ def test_between_fewest_and_most_there_are_enough_for_the_rate(
 ) -> None:
     live = make_arena(open_min=bounds[0], open_max=bounds[1], lead_seconds=lead)
     state = make_state(live)
-    state.note_rate(START, votes)
+    state.recent_votes.note(START, votes)
     assert count_wanted(live, state, START) == wanted
     assert len(propose(live, state)) == wanted
 
@@ -91,14 +91,14 @@ def test_an_answer_is_replaced_at_the_lower_bound_and_a_quarter_waited_for_above
     live = make_arena(open_min=4, open_max=100, lead_seconds=60)
     state = make_state(live)
     propose(live, state)
-    state.close_matchup(next(iter(state.open_matchups)))
+    state.close_matchup(next(iter(state.open_matchups)), START)
     assert len(propose(live, state)) == 1
-    state.note_rate(START, 40)
+    state.recent_votes.note(START, 40)
     assert len(propose(live, state)) == 36
     for _ in range(10):
-        state.close_matchup(next(iter(state.open_matchups)))
+        state.close_matchup(next(iter(state.open_matchups)), START)
     assert propose(live, state) == []
-    state.close_matchup(next(iter(state.open_matchups)))
+    state.close_matchup(next(iter(state.open_matchups)), START)
     assert len(propose(live, state)) == 11
 
 
@@ -106,13 +106,38 @@ def test_expired_matchups_go_and_are_replaced() -> None:
     live = make_arena(open_min=3, matchup_ttl_seconds=10)
     state = make_state(live)
     first = propose(live, state)
-    assert expire_matchups(state, START + 9_999) == []
+    state.recent_answers.note(START + 4_000, 100)
+    assert expire_matchups(live, state, START + 4_999) == []
     state.changed = False
-    assert expire_matchups(state, START + 10_000) == first
+    assert expire_matchups(live, state, START + 10_000) == first
     assert state.changed
     again = propose(live, state, now=START + 10_000, commit=2)
     assert len(again) == 3
     assert not {matchup.matchup_id for matchup in first} & set(state.open_matchups)
+
+
+def test_voters_who_leave_do_not_let_an_arena_run_dry() -> None:
+    """Four of ten walk away, one comes every two seconds; what they were shown stays open for 15 minutes."""
+    live = make_arena(policy="random")
+    state = make_state(live)
+    rng = np.random.default_rng(1)
+    waiting: list[str] = []
+    missed, most_open = 0, 0
+    for second in range(0, 3_600, 2):
+        now = START + 1_000 * second
+        expire_matchups(live, state, now)
+        waiting += [matchup.matchup_id for matchup in propose(live, state, now=now, commit=second + 1)]
+        most_open = max(most_open, len(state.open_matchups))
+        if not waiting:
+            missed += 1
+            continue
+        shown = waiting.pop(0)
+        if rng.random() < 0.6:
+            state.recent_votes.note(now, 1)
+            if shown in state.open_matchups:
+                state.close_matchup(shown, now)
+    assert missed < 18  # 1 % of those who come
+    assert most_open < 100
 
 
 def test_retired_models_are_not_proposed_until_they_come_back() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 from pipeline.rating.blas_threads import blas_controller, single_blas_thread
 
 
@@ -20,4 +22,23 @@ def test_single_blas_thread_overlaps_and_restores() -> None:
         # the second is still in a fit
         assert threads() == {1}
         second.__exit__(None, None, None)
+        assert threads() == before
+
+
+def test_any_thread_may_begin_and_any_may_end() -> None:
+    """One thread has the say in threadpoolctl, which passes over the others without a word."""
+    with single_blas_thread():
+        pass  # this thread had it
+    seen: list[set[int]] = []
+
+    def fit() -> None:
+        with single_blas_thread():
+            seen.append(threads())
+
+    with blas_controller().limit(limits=2):
+        before = threads()
+        thread = Thread(target=fit)
+        thread.start()
+        thread.join()
+        assert seen == [{1}]
         assert threads() == before

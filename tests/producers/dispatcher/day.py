@@ -116,6 +116,7 @@ class Simulation:
         self._residents: list[list[str]] = [[] for _ in range(day.workers)]
         self._voters = count(1)
         self._idle: list[int] = []
+        self._since_top_up = 0
 
     def run(self) -> Outcome:
         """Run the day to its end."""
@@ -145,16 +146,19 @@ class Simulation:
         return (self.clock.now - START) / SECOND
 
     def _upkeep(self) -> None:
-        """Expire, and let the job top up its proposals, which it does more often."""
-        now = self.clock.now
-        self._dispatcher.expire(now)
-        counts = self._dispatcher.counts(now).arenas.get(ARENA)
-        waiting = 0 if counts is None else counts.proposed + counts.leased
-        fresh = [self._propose() for _ in range(self._day.backlog - waiting)]
-        if fresh:
-            self._dispatcher.take_proposals(fresh, {})
+        """Expire, and let workers look for work; the gateway does so every second."""
+        self._dispatcher.expire(self.clock.now)
+        self._top_up()
         self._wake()
         self._at(60.0, self._upkeep)
+
+    def _top_up(self) -> None:
+        """Propose what is missing in the backlog, as the job does every half second."""
+        counts = self._dispatcher.counts(self.clock.now).arenas.get(ARENA)
+        waiting = 0 if counts is None else counts.proposed + counts.leased
+        if missing := self._day.backlog - waiting:
+            self._dispatcher.take_proposals([self._propose() for _ in range(missing)], {})
+        self._since_top_up = 0
 
     def _wake(self) -> None:
         """Let the workers who wait for work look again: they do so every quarter of a second, mostly in vain."""
@@ -179,6 +183,9 @@ class Simulation:
             self.outcome.waits.append(self._second - came)
             self.outcome.came.append(came)
             text = str(answer.matchup.prompt and answer.matchup.prompt.text)
+            self._since_top_up += 1
+            if self._since_top_up > self._day.backlog // 4:
+                self._top_up()
             self._shown_jobs |= {(model, text) for model in answer.matchup.models}
         else:
             self._at(answer.wait_s, lambda: self._ask(voter, came))

@@ -9,7 +9,7 @@ import pytest
 from producers.dispatcher.settings import DispatcherSettings
 from tests.producers.dispatcher.day import Day, Outcome, Simulation
 
-SETTINGS = DispatcherSettings(durable=False)
+SETTINGS = DispatcherSettings(durable=False, lease_s=600)  # the simulated workers send no heartbeats
 
 
 def simulate(folder: Path, day: Day, settings: DispatcherSettings = SETTINGS) -> Outcome:
@@ -43,8 +43,8 @@ def test_demand_control_is_what_saves_the_waste(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "day",
     [
-        Day(rate=0.1, k=4, workers=4),
-        Day(rate=0.05, k=4, workers=14, job_s=6, swap_s=15),
+        Day(rate=0.1, k=4, workers=16),
+        Day(rate=0.05, k=4, workers=48, job_s=6, swap_s=15),
         Day(rate=0.05, k=4, workers=4, burst_at=10_000),
     ],
     ids=["busier", "slow models", "burst at night"],
