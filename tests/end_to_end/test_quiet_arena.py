@@ -65,6 +65,7 @@ def test_arena_lives_without_a_vote(tmp_path: Path) -> None:
             board = wait_until(lambda: (found := find_board(folder, "pictures")) and found.models and found, 30)
             assert isinstance(board, Board)
             wait_until(lambda: len(StoreReader(folder).board("pictures").models) == 4, 10)
+            wait_until(lambda: "pictures" in StoreReader(folder).arenas(), 10)  # the store's list comes after its board
 
             # Shown with its prior.
             board = StoreReader(folder).board("pictures")

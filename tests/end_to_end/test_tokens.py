@@ -22,7 +22,7 @@ from tests.end_to_end.jobs import append, append_events, archived_votes, call, d
 
 ACTIVE, RETIRED = TokenKey("k2", b"a" * 32), TokenKey("k1", b"r" * 32, "retired")
 FORGED, UNKNOWN = TokenKey("k2", b"f" * 32), TokenKey("k3", b"u" * 32)
-SOON = int(time.time()) + 600
+SOON = int(time.time()) + 24 * 3600  # the suite may take its time before it comes to these tests
 MODELS = ("alpha", "beta")
 
 

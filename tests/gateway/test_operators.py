@@ -24,7 +24,7 @@ def test_a_gateway_without_a_store_lives_and_is_not_ready(tmp_path: Path) -> Non
         assert "store: there is no store at" in response.json()["problems"][0]
         make_store(tmp_path / "store", ARENA)
         wait_until(lambda: http.get("/ready").status_code == 200)
-        assert [arena["id"] for arena in http.get("/v1/arenas").json()["arenas"]] == [ARENA]
+        wait_until(lambda: [arena["id"] for arena in http.get("/v1/arenas").json()["arenas"]] == [ARENA])
 
 
 def test_the_board_is_what_the_command_line_prints(tmp_path: Path) -> None:

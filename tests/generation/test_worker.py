@@ -194,7 +194,7 @@ def test_a_stop_gives_back_what_is_not_made(device: FakeDevice) -> None:
 def test_the_next_lease_is_asked_for_while_the_last_part_is_made(device: FakeDevice) -> None:
     gateway = FakeGateway([make_job(1, "a", "fake:slow"), make_job(2, "b", "fake:slow")])
     with working(gateway):
-        wait_until(lambda: len(gateway.leased) == 2)
+        wait_until(lambda: len(gateway.leased) == 2 and device.calls)
         assert [source for source, _ in device.calls] == ["slow"]
     assert len(gateway.waiting) == 2
 
