@@ -32,6 +32,7 @@ VOTES = 400
 """Enough for an order, few enough for intervals that can be seen."""
 LIMIT_MS = 120_000
 PAGES = {
+    "vote": ".card .picture img",
     "model": ".kw-outcomes",
     "pairs": ".kw-matrix",
     "ranks": ".st-key-ranks-data-png button",
@@ -52,7 +53,7 @@ def run_demo() -> Iterator[str]:
     try:
         assert demo.stderr is not None
         for line in demo.stderr:
-            if "the board:" in line:
+            if line.startswith("vote:"):
                 break
         yield f"http://127.0.0.1:{port}"
     finally:
