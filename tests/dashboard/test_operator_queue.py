@@ -14,6 +14,10 @@ kwise_gateway_matchups{arena="b",state="ready"} 3.0
 kwise_gateway_matchups{arena="a",state="leased"} 1e+03
 kwise_gateway_oldest_ready_seconds{arena="b"} 61.5
 kwise_gateway_waiting_voters{arena="b"} 2.0
+kwise_gateway_matchups_ever_total{arena="b",how="made"} 50.0
+kwise_gateway_matchups_ever_total{arena="b",how="made_never_shown"} 2.0
+kwise_gateway_matchups_ever_total{arena="b",how="voted"} 40.0
+kwise_gateway_jobs_total{arena="b",how="done"} 180.0
 kwise_gateway_requests_total{method="GET",route="/x",status="200"} 9.0
 """
 
@@ -25,7 +29,12 @@ def test_queue_is_read_by_arena() -> None:
 
 
 def test_queue_is_shown() -> None:
-    html = render_queue(read_queue(FIGURES))
+    first, second = read_queue(FIGURES)
+    assert (first.waste, first.artifacts_a_vote) == (None, None)
+    assert (second.waste, second.artifacts_a_vote) == (0.04, 4.5)
+    html = render_queue([first, second])
+    assert "4.0 %" in html
+    assert "4.5" in html
     assert "1 min" in html
     assert "1,000" in html
     assert "so far" in render_queue([])
