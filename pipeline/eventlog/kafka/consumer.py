@@ -62,6 +62,11 @@ class BatchConsumer:
         """
         if not self._sources:
             return []
+        fetcher = self._consumer._fetcher
+        if not fetcher._next_partition_records:
+            # kafka-python takes up what it put aside for a paused partition when nothing is in this place; but what it
+            # is through with stays there, and a partition that was paused half-way would never go on.
+            fetcher._next_partition_records = None
         with self._explained():
             taken = self._consumer.poll(round(timeout * 1000), max_records=_BATCHES)
         return [(self._sources[partition], batch) for partition, batches in taken.items() for batch in batches]

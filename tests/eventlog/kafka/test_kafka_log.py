@@ -23,6 +23,7 @@ from pipeline.contracts.log import (
     Record,
     TopicPartition,
 )
+from pipeline.eventlog.kafka import consumer as consumer_module
 from pipeline.eventlog.kafka import reader as reader_module
 from pipeline.eventlog.kafka import source as source_module
 from pipeline.eventlog.kafka.log import KafkaLog
@@ -222,6 +223,21 @@ def test_partitions_with_full_buffers_wait(make_kafka_log: MakeLog, monkeypatch:
     log.writer().append(VOTES, [Record(value, value[:6].decode()) for value in values])
     batches = read_all(log.reader({}, live=False), max_records=100)
     check_spans(batches)
+    assert sorted(values_of(batches)) == values
+
+
+def test_a_partition_that_is_paused_among_its_batches_goes_on(
+    make_kafka_log: MakeLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kafka-python puts the rest of a fetch aside when its partition is paused, and may not take it up again."""
+    monkeypatch.setattr(source_module, "_LANE_BYTES", 1)
+    monkeypatch.setattr(consumer_module, "_BATCHES", 4)
+    log = make_kafka_log(3)
+    writer = log.writer()
+    values = [b"%06d" % number for number in range(240)]
+    for start in range(0, len(values), 6):  # many small batches
+        writer.append(VOTES, [Record(value, value.decode()) for value in values[start : start + 6]])
+    batches = read_all(log.reader({}, live=False), max_records=5)
     assert sorted(values_of(batches)) == values
 
 
