@@ -83,7 +83,9 @@ def run_to_end(log: EventLog, folder: Path, **settings: Any) -> list[str]:
 
 
 @contextmanager
-def live_job(log: EventLog, folder: Path, *, propose: bool = False) -> Iterator[list[str]]:
+def live_job(
+    log: EventLog, folder: Path, *, propose: bool = False, token_keys: Path | None = None
+) -> Iterator[list[str]]:
     """Run a live job in a thread while the block runs; then stop it, and raise what ended it."""
     said: list[str] = []
     failed: list[BaseException] = []
@@ -93,7 +95,7 @@ def live_job(log: EventLog, folder: Path, *, propose: bool = False) -> Iterator[
         try:
             with open_store(folder, holder="a test") as store:
                 rate = RateSettings(propose=propose)
-                run_job(log, store, rate, owner_key=str(folder), stop=stop, announce=said.append)
+                run_job(log, store, rate, owner_key=str(folder), stop=stop, announce=said.append, token_keys=token_keys)
         except BaseException as error:
             failed.append(error)
 

@@ -16,10 +16,7 @@ from pipeline.cli.logs import PARTITIONS
 from pipeline.contracts.arena import ArenaSettings
 from pipeline.contracts.log import VOTES, EventLog
 from pipeline.eventlog import open_log
-from pipeline.operators.rate import RateSettings
-from pipeline.store.duck_store import open_store
 from pipeline.store.reader import StoreReader
-from pipeline.streaming.job import run_job
 from producers.client import Client
 from producers.dispatcher.settings import DispatcherSettings
 from producers.dispatcher.stand_in import StandInWorker, open_client
@@ -29,7 +26,7 @@ from producers.gateway.settings import GatewaySettings
 from producers.simulate.pictures import WorldArtist
 from producers.simulate.world import SimulatedWorld
 from tests.conftest import wait_until
-from tests.end_to_end.jobs import append_events, make_event
+from tests.end_to_end.jobs import append_events, live_job, make_event
 
 ARENA = "pictures"
 OTHER_ARENA = "clips"
@@ -93,33 +90,6 @@ def make_arenas(log: EventLog, world: SimulatedWorld) -> None:
 
 
 @contextmanager
-def running_job(log: EventLog, folder: Path, keys: Path | None) -> Iterator[list[str]]:
-    """Run a live job that proposes matchups and checks tokens while the block runs."""
-    said: list[str] = []
-    failed: list[BaseException] = []
-    stop = threading.Event()
-
-    def run() -> None:
-        try:
-            with open_store(folder, holder="a test") as store:
-                rate = RateSettings(propose=True)
-                run_job(log, store, rate, owner_key=str(folder), stop=stop, announce=said.append, token_keys=keys)
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield said
-    finally:
-        stop.set()
-        thread.join(30)
-    assert not thread.is_alive()
-    if failed:
-        raise failed[0]
-
-
-@contextmanager
 def working(server_url: str, secrets: GatewaySecrets, world: SimulatedWorld, **options: Any) -> Iterator[StandInWorker]:
     """Run a stand-in worker while the block runs."""
     ended = threading.Event()
@@ -147,7 +117,7 @@ def running_system(
         chosen = make_settings(folder, **settings)
         server = stack.enter_context(serving(log, folder / "store", chosen))
         system = System(folder, log, server, open_secrets(folder / "gateway", lambda: "never"), world)
-        stack.enter_context(running_job(log, system.store, system.keys))
+        stack.enter_context(live_job(log, system.store, propose=True, token_keys=system.keys))
         stack.enter_context(working(server.url, system.secrets, world, refuse=refuse))
         with system.client() as client:
             wait_until(lambda: client.ready().status == "ok", 60)

@@ -24,8 +24,8 @@ from producers.client import AsyncClient, Client, GatewayRefusal
 from producers.gateway.secret_file import open_secrets
 from producers.simulate.world import SimulatedWorld
 from tests.conftest import wait_until
-from tests.end_to_end.jobs import Program, archived_votes, dead_letters, wait_while_running
-from tests.gateway.systems import ARENA, make_arenas, running_job, running_system, working
+from tests.end_to_end.jobs import Program, archived_votes, dead_letters, live_job, wait_while_running
+from tests.gateway.systems import ARENA, make_arenas, running_system, working
 
 VOTERS = 12
 SETTINGS = """
@@ -114,7 +114,7 @@ def test_a_killed_gateway_loses_no_acknowledged_vote(tmp_path: Path) -> None:
             for voter in voters:
                 voter.cancel()
 
-    with running_job(log, tmp_path / "store", keys), working(at, secrets, world):
+    with live_job(log, tmp_path / "store", propose=True, token_keys=keys), working(at, secrets, world):
         asyncio.run(crowd())
         wait_until(lambda: set(seen.votes) <= set(archived_votes(tmp_path / "store")), 30)
     archived = Counter(archived_votes(tmp_path / "store"))
