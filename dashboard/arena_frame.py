@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Final
 
 import streamlit as st
 
@@ -12,17 +11,15 @@ from dashboard import notices
 from dashboard.board_view import list_methods
 from dashboard.choices import adopt_choice, forget_unknown, unknown_choice, write_choice
 from dashboard.freshness import judge_freshness
+from dashboard.live import draw_live
 from dashboard.markup import render_notice, render_title
 from dashboard.methods import describe_method
 from dashboard.notices import Notice
+from dashboard.pace import TABLE_EVERY
 from dashboard.shell import open_source
 from dashboard.source import Source, UnavailableError
 from dashboard.theme import DARK, LIGHT, Palette
 from pipeline.contracts.snapshot import Publication
-
-TABLE_EVERY: Final = 1.0
-CHART_EVERY: Final = 5.0
-"""Seconds between two drawings. A chart is dearer than a table, and nobody sees a trend change within a second."""
 
 _Shape = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
 
@@ -105,7 +102,7 @@ def tell_unknown_arena(shown: str) -> None:
 @st.fragment(run_every=TABLE_EVERY)
 def draw_title(source: Source, arena: str, page: str, about: str) -> None:
     """Draw the title of a page, and below it a warning while the arena is not kept up to date."""
-    st.html(render_title(page, about))
+    draw_live("title", render_title(page, about))
     try:
         publication, beat = source.publication(arena), source.heartbeat()
     except UnavailableError as unavailable:

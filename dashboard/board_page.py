@@ -16,8 +16,6 @@ import streamlit as st
 
 from dashboard import notices
 from dashboard.arena_frame import (
-    CHART_EVERY,
-    TABLE_EVERY,
     OpenArena,
     choose_arena,
     choose_method,
@@ -35,9 +33,11 @@ from dashboard.choices import adopt_choices, write_choices
 from dashboard.compare import compare_methods, render_comparison, tabulate_comparison
 from dashboard.download import Picture, draw_downloads, make_file_name
 from dashboard.freshness import judge_freshness
+from dashboard.live import draw_live
 from dashboard.markup import render_legend as render_words
 from dashboard.markup import render_section
 from dashboard.methods import describe_method
+from dashboard.pace import CHART_EVERY, TABLE_EVERY
 from dashboard.source import Source, UnavailableError
 from dashboard.trend import MODELS, make_trend, tell_apart
 from pipeline.contracts.snapshot import Board, Publication
@@ -105,7 +105,7 @@ def _draw_controls(opened: OpenArena) -> tuple[str, Search]:
         choose_arena(opened.titles, opened.arena)
         method = choose_method(opened, others)
         words = st.text_input(
-            "Find", key="find", placeholder="Model, organization or license", width="stretch", live=True,
+            "Find", key="find", placeholder="Model, organization or license", width="stretch", live="100ms",
             bind="query-params",
         )  # fmt: skip
         chosen = _draw_filters(facets)
@@ -137,7 +137,7 @@ def _draw_heading(source: Source, arena: str, method: str) -> None:
     if (board := publication.boards.get(method)) is None:
         return
     freshness = judge_freshness(now_ms(), beat, board.as_of)
-    st.html(render_heading(publication.registered, board, freshness))
+    draw_live("heading", render_heading(publication.registered, board, freshness))
     if freshness.state == "stalled":
         draw_notice(notices.stalled(freshness, source.path))
 
@@ -154,13 +154,13 @@ def _draw_board(opened: OpenArena, method: str, search: Search) -> None:
     view, legend, table, hidden = _render(publication, _version(opened, publication), method, search.key, search)
     if not _tell_state(view.board, describe_method(method).label):
         return
-    st.html(legend)
+    draw_live("legend", legend)
     if table is None:
         draw_notice(notices.no_match(search.describe()))
     else:
-        st.html(table)
+        draw_live("board", table)
     if hidden:
-        st.html(render_more(hidden))
+        draw_live("more", render_more(hidden))
 
 
 @st.fragment(run_every=TABLE_EVERY)
@@ -180,15 +180,16 @@ def _draw_comparison(opened: OpenArena, search: Search) -> None:
         draw_notice(notices.no_match(search.describe()))
         return
     label = describe_method(first.method).label
-    st.html(
+    draw_live(
+        "comparison",
         render_words(
             f"Each method's rank, and below it its own number and credible ranks. Arrows say by how many places "
             f"the rank differs from that of {label}."
         )
-        + render_comparison(publication, opened.methods, rows[:SHOWN])
+        + render_comparison(publication, opened.methods, rows[:SHOWN]),
     )
     if len(rows) > SHOWN:
-        st.html(render_more(len(rows) - SHOWN))
+        draw_live("more", render_more(len(rows) - SHOWN))
 
 
 def _tell_state(board: Board, label: str) -> bool:
@@ -213,7 +214,7 @@ def _draw_trend(source: Source, arena: str, method: str) -> None:
     if option is None:
         return
     names = [tell_apart(models)[model] for model in models]
-    st.html(render_section(_title_of_trend(len(models)), "Times are UTC.") + render_keys(names))
+    draw_live("trend-title", render_section(_title_of_trend(len(models)), "Times are UTC.") + render_keys(names))
     st.echarts_chart(option, height=300, key="trend", alt="Ratings of the first models over time")
 
 

@@ -20,10 +20,8 @@ import pyarrow.parquet as pq
 import streamlit as st
 
 from dashboard.components import read_asset
+from dashboard.pace import CHART_EVERY
 from dashboard.source import UnavailableError
-
-MADE_EVERY: Final = 5.0
-"""Seconds; what is downloaded is at most so old."""
 
 _PICTURE_HTML: Final = (
     '<button type="button"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4"/>'
@@ -40,7 +38,7 @@ class Picture:
     lines: Sequence[tuple[str, str]] = ()
 
 
-@st.fragment(run_every=MADE_EVERY)
+@st.fragment(run_every=CHART_EVERY)
 def draw_downloads(
     make_table: Callable[[], pa.Table],
     name: str,

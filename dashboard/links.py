@@ -1,15 +1,14 @@
 """Links from one page to another.
 
 They are plain links, which open in a new tab as well. A plain click on one would load the whole app anew:
-`follow_links` takes it to the running session instead, and the other page is there at once.
+`follow_links` keeps it in the running session instead, and the other page is there at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -39,19 +38,9 @@ def link_model(title: str, arena: str, model: str) -> Markup:
     return Markup(render_link(title, MODEL_PAGE, arena=arena, model=model))
 
 
-def read_address(address: str, pages: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
-    """Return page and query of `address`, which a browser has sent; None if it is none of `pages`."""
-    parts = urlsplit(address)
-    page = parts.path.rpartition("/")[2]
-    return (page, dict(parse_qsl(parts.query))) if page in pages else None
-
-
-def follow_links(pages: Mapping[str, Any]) -> None:
-    """Go where a link was clicked. To be called after `st.navigation`; `pages` are its pages by address."""
-    clicked = _router()(key="router", on_link_change=lambda: None).link
-    if isinstance(clicked, str) and (found := read_address(clicked, pages)) is not None:
-        page, query = found
-        st.switch_page(pages[page], query_params=query)
+def follow_links() -> None:
+    """Have clicks on links followed within the session."""
+    _router()(key="router")
 
 
 @cache

@@ -10,6 +10,7 @@ from dashboard import notices
 from dashboard.arena_frame import now_ms, palette_now
 from dashboard.download import Picture, draw_downloads
 from dashboard.job_state import judge_job
+from dashboard.live import draw_live
 from dashboard.markup import render_notice, render_section, render_title
 from dashboard.operator_html import compare_samples, render_operations, render_panels
 from dashboard.operator_letters import SHOWN, list_reasons, render_letters, tabulate_letters
@@ -17,12 +18,11 @@ from dashboard.operator_login import draw_login, draw_logout, is_logged_in, pass
 from dashboard.operator_queue import ArenaQueue, fetch_queue, render_queue
 from dashboard.operator_trend import HEIGHT, make_operations_trend, tabulate_samples
 from dashboard.operator_weights import render_weights
+from dashboard.pace import CHART_EVERY, TABLE_EVERY
 from dashboard.server import PASSWORD_VARIABLE, gateway_url
 from dashboard.shell import open_source
 from dashboard.source import Source, UnavailableError
 
-STATUS_EVERY: Final = 1.0
-TREND_EVERY: Final = 5.0
 """Seconds between two drawings; a sample is added every 5 s."""
 
 _TITLE: Final = render_title("Operations")
@@ -62,12 +62,12 @@ def _draw_rest(source: Source) -> None:
     _draw_letters(source)
 
 
-@st.fragment(run_every=TREND_EVERY)
+@st.fragment(run_every=CHART_EVERY)
 def _draw_queue(gateway: str) -> None:
-    st.html(render_queue(_ask_queue(gateway)))
+    draw_live("queue", render_queue(_ask_queue(gateway)))
 
 
-@st.cache_data(ttl=TREND_EVERY / 2, max_entries=4, show_spinner=False)
+@st.cache_resource(ttl=CHART_EVERY / 2, max_entries=4, show_spinner=False)
 def _ask_queue(gateway: str) -> list[ArenaQueue] | None:
     """Ask once for all who look at the same time."""
     return fetch_queue(gateway)
@@ -81,7 +81,7 @@ def _has_status(source: Source) -> bool:
     return beat is not None and beat.status is not None
 
 
-@st.fragment(run_every=STATUS_EVERY)
+@st.fragment(run_every=TABLE_EVERY)
 def _wait(source: Source) -> None:
     """Say what is missing, and start anew when it has come."""
     try:
@@ -93,7 +93,7 @@ def _wait(source: Source) -> None:
     st.html(_TITLE + ("" if notice is None else render_notice(notice)))
 
 
-@st.fragment(run_every=STATUS_EVERY)
+@st.fragment(run_every=TABLE_EVERY)
 def _draw_figures(source: Source) -> None:
     try:
         beat, samples = source.beat(), source.recent()
@@ -105,12 +105,12 @@ def _draw_figures(source: Source) -> None:
     now = now_ms()
     state = judge_job(now, beat, source.path)
     lately = compare_samples(samples, beat.time, beat.status)
-    st.html(_TITLE + render_operations(beat, beat.status, state, lately, now))
+    draw_live("figures", _TITLE + render_operations(beat, beat.status, state, lately, now))
     if state.notice is not None:
         st.html(render_notice(state.notice))
 
 
-@st.fragment(run_every=TREND_EVERY)
+@st.fragment(run_every=CHART_EVERY)
 def _draw_trend(source: Source) -> None:
     try:
         samples = source.recent()
@@ -119,13 +119,16 @@ def _draw_trend(source: Source) -> None:
     option = make_operations_trend(samples, palette_now())
     if option is None:
         return
-    st.html(render_section("The last hour", "Times are UTC. The dashed line is what the project promises."))
+    draw_live(
+        "trend-title",
+        render_section("The last hour", "Times are UTC. The dashed line is what the project promises."),
+    )
     st.echarts_chart(
         option, height=HEIGHT, key="operations", alt="Votes a second, freshness and lag over the last hour"
     )
 
 
-@st.fragment(run_every=STATUS_EVERY)
+@st.fragment(run_every=TABLE_EVERY)
 def _draw_panels(source: Source) -> None:
     try:
         beat = source.beat()
@@ -134,10 +137,10 @@ def _draw_panels(source: Source) -> None:
     if beat is None or beat.status is None:
         return
     now = now_ms()
-    st.html(render_panels(beat, beat.status, judge_job(now, beat, source.path), source.path, now))
+    draw_live("panels", render_panels(beat, beat.status, judge_job(now, beat, source.path), source.path, now))
 
 
-@st.fragment(run_every=TREND_EVERY)
+@st.fragment(run_every=CHART_EVERY)
 def _draw_weights(source: Source) -> None:
     try:
         titles = source.overview().titles
@@ -146,7 +149,7 @@ def _draw_weights(source: Source) -> None:
         return
     known = {title: board for title, board in list(boards.items())[:_ARENAS] if board is not None}
     if shown := render_weights(known):
-        st.html(shown)
+        draw_live("weights", shown)
 
 
 def _draw_letters(source: Source) -> None:
@@ -167,7 +170,7 @@ def _draw_letters(source: Source) -> None:
     draw_downloads(lambda: tabulate_letters(source.dead_letters(_LETTERS, asked)), "dead-letters", "letters-data")
 
 
-@st.fragment(run_every=TREND_EVERY)
+@st.fragment(run_every=CHART_EVERY)
 def _draw_found(source: Source, reason: str | None) -> None:
     if not is_logged_in():
         return
@@ -179,4 +182,4 @@ def _draw_found(source: Source, reason: str | None) -> None:
     if not len(letters):
         st.html(render_notice(notices.no_letters()))
         return
-    st.html(render_letters(letters))
+    draw_live("letters", render_letters(letters))

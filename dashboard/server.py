@@ -11,20 +11,23 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
+from dashboard.pace import DEFAULT_REFRESH, REFRESH_VARIABLE
 from dashboard.theme import theme_options
 
 DEFAULT_HOST: Final = "127.0.0.1"
 GATEWAY_VARIABLE: Final = "KWISE_GATEWAY"
 PASSWORD_VARIABLE: Final = "KWISE_OPERATOR_PASSWORD_FILE"
 PAUSE_VARIABLE: Final = "KWISE_PAUSE_FILE"
+STORE_VARIABLE: Final = "KWISE_STORE"
 DEFAULT_PORT: Final = 8501
 
-_HERE: Final = Path(__file__).resolve().parent
 _OPTIONS: Final = {
     "server.headless": "true",
     "server.fileWatcherType": "none",
@@ -39,6 +42,9 @@ _OPTIONS: Final = {
     "logger.hideWelcomeMessage": "true",
     "logger.level": "warning",
     "runner.magicEnabled": "false",
+    # After each run of a script or a fragment all of the heap would be searched for garbage: 0.1 s of each reader's
+    # every second. Python does so by itself, when there is some.
+    "runner.postScriptGC": "false",
 }
 
 
@@ -51,19 +57,32 @@ def gateway_url() -> str | None:
     return os.environ.get(GATEWAY_VARIABLE) or None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSettings:
+    """What an app is told when it starts.
+
+    Attributes
+    ----------
+    gateway : str or None
+        Its address; without it nobody can vote.
+    operator_password : Path or None
+        A file with the password of operators; without it there is no login.
+    pause_file : Path or None
+        While it is there, simulated voters rest; pages get a switch for it.
+    refresh : float
+        Seconds between two drawings of an open page.
+    """
+
+    gateway: str | None = None
+    operator_password: Path | None = None
+    pause_file: Path | None = None
+    refresh: float = DEFAULT_REFRESH
+
+
 def start_dashboard(
-    store: Path,
-    port: int = DEFAULT_PORT,
-    host: str = DEFAULT_HOST,
-    *,
-    operator_password: Path | None = None,
-    gateway: str | None = None,
-    pause_file: Path | None = None,
+    store: Path, port: int = DEFAULT_PORT, host: str = DEFAULT_HOST, settings: AppSettings | None = None
 ) -> subprocess.Popen[bytes]:
     """Start the server for `store`, which need not exist yet, and return at once; `wait_until_ready` waits for it.
-
-    `operator_password`: a file with the password of operators; without it there is no login. `gateway`: its address;
-    without it nobody can vote. `pause_file`: while it is there, simulated voters rest; pages get a switch for it.
 
     It ends on SIGTERM (`stop_dashboard`), and has a session of its own, so that Ctrl-C reaches it through us alone:
     Streamlit answers it with a traceback while it starts. Raises `DashboardError` where Streamlit is not installed or
@@ -75,21 +94,37 @@ def start_dashboard(
     options = {**_OPTIONS, **theme_options(), "server.address": host, "server.port": str(port)}
     flags = [f"--{name}={value}" for name, value in options.items()]
     return subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", str(_HERE / "app.py"), *flags],
-        env=_make_environment(store, gateway, {PASSWORD_VARIABLE: operator_password, PAUSE_VARIABLE: pause_file}),
+        [sys.executable, "-m", "dashboard.launch", *flags],
+        env=_make_environment(store, settings or AppSettings()),
         start_new_session=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
 
 
-def _make_environment(store: Path, gateway: str | None, files: Mapping[str, Path | None]) -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if name not in {GATEWAY_VARIABLE, *files}}
-    environment["KWISE_STORE"] = str(Path(store).absolute())
-    if gateway is not None:
-        environment[GATEWAY_VARIABLE] = gateway
-    named = {name: str(Path(file).absolute()) for name, file in files.items() if file is not None}
-    return environment | named
+def _make_environment(store: Path, settings: AppSettings) -> dict[str, str]:
+    """Return our own environment with what the app is told, and nothing that another app was told."""
+    told = {
+        STORE_VARIABLE: Path(store).absolute(),
+        GATEWAY_VARIABLE: settings.gateway,
+        PASSWORD_VARIABLE: settings.operator_password and settings.operator_password.absolute(),
+        PAUSE_VARIABLE: settings.pause_file and settings.pause_file.absolute(),
+        REFRESH_VARIABLE: settings.refresh,
+    }
+    inherited = {name: value for name, value in os.environ.items() if name not in told}
+    return inherited | {name: str(value) for name, value in told.items() if value is not None}
+
+
+@contextmanager
+def run_dashboard(store: Path, settings: AppSettings | None = None) -> Iterator[tuple[str, int]]:
+    """Run a server on a free port of this machine while the block runs; yield its address and process id."""
+    port = find_free_port()
+    server = start_dashboard(store, port, settings=settings)
+    try:
+        wait_until_ready(server, port)
+        yield make_address(DEFAULT_HOST, port), server.pid
+    finally:
+        stop_dashboard(server)
 
 
 def wait_until_ready(

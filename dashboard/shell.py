@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import streamlit as st
 
 from dashboard.links import BOARD_PAGE, MODEL_PAGE, PAIRS_PAGE, VOTE_PAGE, follow_links
 from dashboard.pause_switch import show_pause_switch
-from dashboard.server import gateway_url
+from dashboard.server import STORE_VARIABLE, gateway_url
 from dashboard.source import Source
 from dashboard.theme import css_variables
-
-STORE_VARIABLE: Final = "KWISE_STORE"
 
 _HERE: Final = Path(__file__).resolve().parent
 
@@ -44,29 +43,28 @@ PAGES: Final = (
 def run_app() -> None:
     """Set up the app, and run the page that is asked for. Streamlit calls this for every session, again and again."""
     st.set_page_config(page_title="kwise arena", page_icon=str(_HERE / "assets" / "mark.svg"), layout="wide")
-    st.html(f"<style>{css_variables()}{(_HERE / 'style.css').read_text('utf-8')}</style>")
+    st.html(_style_sheet())
     st.logo(str(_HERE / "assets" / "wordmark.svg"), size="medium")
-    pages = _list_pages()
-    chosen = st.navigation(list(pages.values()), position="top")
-    follow_links(pages)
+    chosen = st.navigation(_list_pages(), position="top")
+    follow_links()
     show_pause_switch()
     chosen.run()
 
 
-def switch_to(address: str, **query: str) -> NoReturn:
-    """Go to the page at `address` with what is then in its address."""
-    st.switch_page(_list_pages()[address], query_params=query)
-
-
-def _list_pages() -> dict[str, Any]:
-    """Return the pages by address; nobody can vote without a gateway."""
-    return {
-        page.address: st.Page(
+def _list_pages() -> list[Any]:
+    """Return the pages; nobody can vote without a gateway."""
+    return [
+        st.Page(
             _HERE / "screens" / page.file, title=page.title, url_path=page.address or None, default=not page.address
         )
         for page in PAGES
         if page.address != VOTE_PAGE or gateway_url() is not None
-    }
+    ]
+
+
+@cache
+def _style_sheet() -> str:
+    return f"<style>{css_variables()}{(_HERE / 'style.css').read_text('utf-8')}</style>"
 
 
 def open_source() -> Source:

@@ -1,7 +1,6 @@
 """What the pages read: the published files of a store, through one reader that all sessions of the app share.
 
-A store publishes at most twice a second. However many people watch, it is read no more often than that: what was read
-is kept for `KEPT_SECONDS`.
+What was read is kept for a while (`dashboard.pace`), so that the store is read no more often however many people watch.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, Protocol, TypeVar
@@ -18,6 +18,7 @@ import msgspec
 import pyarrow as pa
 
 from dashboard.notices import Notice, no_arenas, no_store, unreadable_store
+from dashboard.pace import KEPT, KEPT_DEAR, KEPT_VOTES, LATE
 from dashboard.pairs.table import PairTable, tabulate_pairs
 from dashboard.recent_answers import RecentAnswers, choose_answers
 from pipeline.contracts.arena import Registry
@@ -28,11 +29,6 @@ from pipeline.store.errors import ReaderError
 from pipeline.store.manifest import Heartbeat, Manifest
 from pipeline.store.reader import StoreReader
 
-KEPT_SECONDS: Final = 0.4
-
-DEAR_SECONDS: Final = 4.0
-"""What takes a query or a fit is kept so long: the pages draw it every 5 s."""
-VOTES_SECONDS: Final = 10.0
 KEPT_ANSWERS: Final = 64
 """Of one kind; the least recently asked for goes first."""
 RECENT_VOTES: Final = 20_000
@@ -105,42 +101,66 @@ class UnavailableError(Exception):
 
 
 class _Kept(Generic[T]):
-    """The last answer to one question, asked again after some seconds. An answer may be an exception."""
+    """The last answer to one question, asked again after some seconds. An answer may be an exception.
 
-    def __init__(self, ask: Callable[[], T], seconds: float = KEPT_SECONDS) -> None:
+    With `helper` a reader who comes when it is due gets the last one still, if that is not older than `LATE`,
+    and the helper asks: nobody waits for what takes long.
+    """
+
+    def __init__(self, ask: Callable[[], T], seconds: float = KEPT, helper: Executor | None = None) -> None:
         self._ask = ask
         self._seconds = seconds
+        self._helper = helper
         self._lock = threading.Lock()
+        self._is_asked = False
         self._answer: T | UnavailableError | None = None
         self._until = 0.0
 
     def get(self) -> T:
         with self._lock:
-            if time.monotonic() >= self._until:
-                try:
-                    self._answer = self._ask()
-                except UnavailableError as error:
-                    self._answer = error
-                self._until = time.monotonic() + self._seconds
+            late = time.monotonic() - self._until
+            if late >= 0:
+                if self._helper is None or self._answer is None or late >= LATE:
+                    self._keep(self._find())
+                elif not self._is_asked:
+                    self._is_asked = True
+                    self._helper.submit(self._find_and_keep)
             answer = self._answer
         if isinstance(answer, UnavailableError):
             raise UnavailableError(answer.notice)
         assert answer is not None
         return answer
 
+    def _find(self) -> T | UnavailableError:
+        try:
+            return self._ask()
+        except UnavailableError as error:
+            return error
+
+    def _find_and_keep(self) -> None:
+        found = self._find()
+        with self._lock:
+            self._keep(found)
+
+    def _keep(self, answer: T | UnavailableError) -> None:
+        self._answer = answer
+        self._until = time.monotonic() + self._seconds
+        self._is_asked = False
+
 
 class _KeptByKey(Generic[K, T]):
     """The last answers to questions of one kind, those asked most recently."""
 
-    def __init__(self, ask: Callable[[K], T], seconds: float = KEPT_SECONDS) -> None:
+    def __init__(self, ask: Callable[[K], T], seconds: float = KEPT, helper: Executor | None = None) -> None:
         self._ask = ask
         self._seconds = seconds
+        self._helper = helper
         self._lock = threading.Lock()
         self._kept: OrderedDict[K, _Kept[T]] = OrderedDict()
 
     def get(self, key: K) -> T:
         with self._lock:
-            kept = self._kept.setdefault(key, _Kept(lambda: self._ask(key), self._seconds))
+            kept = self._kept.setdefault(key, _Kept(lambda: self._ask(key), self._seconds, self._helper))
             self._kept.move_to_end(key)
             while len(self._kept) > KEPT_ANSWERS:
                 self._kept.popitem(last=False)
@@ -155,12 +175,13 @@ class Source:
         self._reader: Reader = reader or StoreReader(path)
         self._overview = _Kept(self._read_overview)
         self._publications = _KeptByKey(self._read_publication)
-        self._histories = _KeptByKey(self._read_history, DEAR_SECONDS)
-        self._precisions = _KeptByKey(self._read_precision, DEAR_SECONDS)
-        self._pairs = _KeptByKey(self._read_pairs, DEAR_SECONDS)
-        self._votes = _Kept(lambda: self._guard(lambda: self._reader.recent_votes(RECENT_VOTES)), VOTES_SECONDS)
+        helper = ThreadPoolExecutor(1, "source")
+        self._histories = _KeptByKey(self._read_history, KEPT_DEAR, helper)
+        self._precisions = _KeptByKey(self._read_precision, KEPT_DEAR, helper)
+        self._pairs = _KeptByKey(self._read_pairs, KEPT_DEAR, helper)
+        self._votes = _Kept(lambda: self._guard(lambda: self._reader.recent_votes(RECENT_VOTES)), KEPT_VOTES)
         self._answers: _KeptByKey[str, RecentAnswers] = _KeptByKey(
-            lambda arena: choose_answers(self._votes.get(), arena), VOTES_SECONDS
+            lambda arena: choose_answers(self._votes.get(), arena), KEPT_VOTES, helper
         )
         self._beat = _Kept(lambda: (self._guard(self._reader.heartbeat),))
         self._recent = _Kept(lambda: self._guard(self._reader.recent))

@@ -1,17 +1,17 @@
-// Takes plain clicks on links between pages to the running session. Anything else (a new tab, a copied address) is
-// left to the browser.
-export default function ({ parentElement, setTriggerValue }) {
-  const host = parentElement.host ?? parentElement;
-  const follow = (event) => {
-    if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-    const link = event.target.closest?.("a[data-kw-page]");
-    if (!link) return;
-    event.preventDefault();
-    setTriggerValue("link", link.getAttribute("href"));
-  };
-  // The script is called at each drawing: one listener at a time.
-  if (host.kwFollow) document.removeEventListener("click", host.kwFollow);
-  host.kwFollow = follow;
+// Follows plain clicks on links between pages within the running session, as its menu and the browser's history do.
+// Anything else (a new tab, a copied address) is left to the browser.
+export default function () {
+  document.removeEventListener("click", window.kwFollow);
+  window.kwFollow = follow;
   document.addEventListener("click", follow);
-  return () => document.removeEventListener("click", follow);
+}
+
+function follow(event) {
+  if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  const link = event.composedPath().find((node) => node.matches?.("a[data-kw-page]"));
+  if (!link) return;
+  event.preventDefault();
+  history.pushState({}, "", link.href);
+  dispatchEvent(new PopStateEvent("popstate"));
+  document.querySelector('[data-testid="stMain"]')?.scrollTo(0, 0);
 }

@@ -8,7 +8,6 @@ import streamlit as st
 
 from dashboard import notices
 from dashboard.arena_frame import (
-    CHART_EVERY,
     OpenArena,
     choose_arena,
     draw_notice,
@@ -20,6 +19,7 @@ from dashboard.arena_frame import (
     tell_unknown_arena,
 )
 from dashboard.download import Picture, draw_downloads, make_file_name
+from dashboard.live import draw_live
 from dashboard.markup import render_legend, render_section
 from dashboard.matchmaking.html import (
     SHOWN,
@@ -38,6 +38,7 @@ from dashboard.matchmaking.information import (
     tabulate_information,
 )
 from dashboard.matchmaking.proposals import Proposal, judge_proposals, tabulate_proposals
+from dashboard.pace import CHART_EVERY
 from dashboard.pairs.table import PairTable, write_pairs
 from dashboard.recent_answers import RecentAnswers, compare_with_chance, record_policies
 from dashboard.source import UnavailableError
@@ -85,18 +86,21 @@ def _draw_proposals(opened: OpenArena) -> None:
         draw_notice(unavailable.notice)
         return
     settings = publication.registered.arena.settings
-    st.html(render_summary(proposals, table, settings, describe_lately(information), _share_unordered(answers)))
+    draw_live(
+        "summary", render_summary(proposals, table, settings, describe_lately(information), _share_unordered(answers))
+    )
     if not proposals:
         draw_notice(notices.no_open_matchups(settings.policy))
         return
     aside = f"the newest {SHOWN} of {len(proposals):,}" if len(proposals) > SHOWN else "open matchups"
-    st.html(
+    draw_live(
+        "proposals",
         render_section("Proposed now", aside)
         + render_legend(
             "In doubt: how many bits are open about which models of the set are stronger. Likelihood: how many times "
             "as likely as by chance the policy drew the set."
         )
-        + render_proposals(proposals, _names(publication), opened.arena, now_ms())
+        + render_proposals(proposals, _names(publication), opened.arena, now_ms()),
     )
 
 
@@ -108,9 +112,12 @@ def _draw_information(opened: OpenArena) -> None:
         return  # said above
     title = render_section("Information per vote", "by how much votes sharpened the ratings")
     if option is None:
-        st.html(title + render_legend("It is measured between boards on which the same models have 10 comparisons."))
+        draw_live(
+            "information-title",
+            title + render_legend("It is measured between boards on which the same models have 10 comparisons."),
+        )
         return
-    st.html(title)
+    draw_live("information-title", title)
     st.echarts_chart(option, height=260, key="information", alt="Bits that a vote told, over the votes so far")
 
 
@@ -135,7 +142,7 @@ def _draw_coverage(opened: OpenArena) -> None:
             "Worth: as many votes on sets drawn at random would know as much, when these are "
             "reweighted by their propensities."
         )
-    st.html(f'<div class="kw-panels"><div>{left}</div><div>{right}</div></div>')
+    draw_live("coverage", f'<div class="kw-panels"><div>{left}</div><div>{right}</div></div>')
 
 
 def _judge(opened: OpenArena) -> tuple[Publication, PairTable, list[Proposal]]:

@@ -9,7 +9,6 @@ import streamlit as st
 
 from dashboard import notices
 from dashboard.arena_frame import (
-    CHART_EVERY,
     OpenArena,
     choose_arena,
     choose_method,
@@ -22,6 +21,7 @@ from dashboard.arena_frame import (
 )
 from dashboard.choices import adopt_choice, forget_unknown, unknown_choice, write_choice
 from dashboard.download import Picture, draw_downloads, make_file_name
+from dashboard.live import draw_live
 from dashboard.markup import render_legend, render_section
 from dashboard.methods import describe_method
 from dashboard.models.html import (
@@ -32,6 +32,7 @@ from dashboard.models.html import (
     render_opponents,
     render_prompts,
 )
+from dashboard.pace import CHART_EVERY
 from dashboard.pairs.table import Pair, write_pairs
 from dashboard.recent_answers import record_prompts
 from dashboard.source import UnavailableError
@@ -68,7 +69,7 @@ def show_model_page() -> None:
         draw_notice(notices.unknown_model(asked, model.name or model.id))
     with head:
         draw_title(opened.source, opened.arena, model.name or model.id, opened.title)
-        st.html(render_facts(model, opened.arena))
+        draw_live("facts", render_facts(model, opened.arena))
     _draw_figures(opened, model.id, method)
     _draw_history(opened, model.id, method)
     draw_downloads(
@@ -118,7 +119,7 @@ def _draw_figures(opened: OpenArena, model: str, method: str) -> None:
     if board.rebuilding:
         draw_notice(notices.rebuilding(describe_method(method).label))
     note = describe_method(method)
-    st.html(render_model_figures(rating, board, note, table if model in table.model_ids else None))
+    draw_live("figures", render_model_figures(rating, board, note, table if model in table.model_ids else None))
 
 
 @st.fragment(run_every=CHART_EVERY)
@@ -132,9 +133,11 @@ def _draw_history(opened: OpenArena, model: str, method: str) -> None:
     note = describe_method(method)
     option = make_trend(history, {model: names.get(model, model)}, method, note, palette_now().series)
     if option is None:
-        st.html(render_section("Over time", title) + render_legend("A line begins with the second board."))
+        draw_live(
+            "history-title", render_section("Over time", title) + render_legend("A line begins with the second board.")
+        )
         return
-    st.html(render_section("Over time", "Times are UTC. The band is the interval."))
+    draw_live("history-title", render_section("Over time", "Times are UTC. The band is the interval."))
     st.echarts_chart(option, height=280, key="history", alt="The model's rating over time")
 
 
@@ -147,14 +150,15 @@ def _draw_opponents(opened: OpenArena, model: Model, method: str) -> None:
     if not opponents:
         return
     aside = f"the first {SHOWN} of {len(opponents)}" if len(opponents) > SHOWN else "as it sees them"
-    st.html(
+    draw_live(
+        "opponents",
         render_section("Against each other model", aside)
         + render_legend(
             "Seen: share of the votes on the pair that it won, ties as half; an arrow marks what differs from the "
             "prediction by more than 2 standard errors. Predicted: the same for the next vote. Stronger: how "
             "probable it is that it is the stronger one."
         )
-        + render_opponents(opponents[:SHOWN], opened.arena, model.name or model.id)
+        + render_opponents(opponents[:SHOWN], opened.arena, model.name or model.id),
     )
 
 
@@ -176,7 +180,7 @@ def _draw_losses(opened: OpenArena, model: Model, method: str) -> None:
     right = render_section("Weak prompts", f"of the newest {len(answers):,} votes") + (
         render_prompts(worst, texts) if worst else render_legend("Too few votes on any prompt so far.")
     )
-    st.html(f'<div class="kw-panels"><div>{left}</div><div>{right}</div></div>')
+    draw_live("losses", f'<div class="kw-panels"><div>{left}</div><div>{right}</div></div>')
 
 
 def _find_rating(opened: OpenArena, model: str, method: str) -> tuple[Board, ModelRating | None]:

@@ -8,7 +8,6 @@ import streamlit as st
 
 from dashboard import notices
 from dashboard.arena_frame import (
-    CHART_EVERY,
     OpenArena,
     choose_arena,
     draw_notice,
@@ -20,8 +19,10 @@ from dashboard.arena_frame import (
 from dashboard.board_view import Row, view_board
 from dashboard.choices import adopt_choice, write_choice
 from dashboard.download import draw_downloads, make_file_name
+from dashboard.live import draw_live
 from dashboard.markup import render_section
 from dashboard.methods import describe_method
+from dashboard.pace import CHART_EVERY
 from dashboard.pairs.html import LABELS, Shown, describe_coverage, render_matrix, render_scale, render_surprises
 from dashboard.pairs.table import write_pairs
 from dashboard.source import UnavailableError
@@ -89,7 +90,7 @@ def _draw_matrix(opened: OpenArena, shown: Shown, first: int) -> None:
         draw_notice(notices.no_pair_votes())
     elif shown != "seen" and table.predicted is None:
         draw_notice(notices.no_predictions(len(table.model_ids)))
-    st.html(render_scale(shown) + render_matrix(table, rows, shown, opened.arena))
+    draw_live("matrix", render_scale(shown) + render_matrix(table, rows, shown, opened.arena))
 
 
 @st.fragment(run_every=CHART_EVERY)
@@ -103,9 +104,10 @@ def _draw_surprises(opened: OpenArena) -> None:
     titles = [model.name or model.id for model in models]
     if not found or len(titles) < len(table.model_ids):
         return
-    st.html(
+    draw_live(
+        "surprises",
         render_section("Not as expected", describe_coverage(table))
-        + render_surprises(found, titles, table, opened.arena)
+        + render_surprises(found, titles, table, opened.arena),
     )
 
 

@@ -9,7 +9,6 @@ import streamlit as st
 
 from dashboard import notices
 from dashboard.arena_frame import (
-    CHART_EVERY,
     OpenArena,
     choose_arena,
     choose_method,
@@ -22,8 +21,10 @@ from dashboard.arena_frame import (
 )
 from dashboard.choices import adopt_choice, adopt_choices, write_choice, write_choices
 from dashboard.download import Picture, draw_downloads, make_file_name
+from dashboard.live import draw_live
 from dashboard.markup import render_legend
 from dashboard.methods import describe_method
+from dashboard.pace import CHART_EVERY
 from dashboard.ranks.bump import ROW, make_bump
 from dashboard.source import UnavailableError
 from dashboard.theme import LIGHT
@@ -94,11 +95,12 @@ def _draw_ranks(opened: OpenArena, method: str, count: int, lit: tuple[str, ...]
     if option is None:
         draw_notice(notices.no_history())
         return
-    st.html(
+    draw_live(
+        "legend",
         render_legend(
             f"Ranks by {describe_method(method).label}, the best on top. Times are UTC. A line ends where a model "
             f"falls below rank {ranks}."
-        )
+        ),
     )
     st.echarts_chart(option, height=ROW * ranks + 48, key="ranks", alt="Ranks of the first models over time")
 

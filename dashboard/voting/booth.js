@@ -337,11 +337,6 @@ class Booth {
     const box = make("div", { class: "reveal" });
     if (!model) return box;
     const link = make("a", { href: `model?${new URLSearchParams({ arena: this.data.arena, model: model.model })}`, "data-kw-page": "model" }, model.name ?? model.model);
-    link.onclick = (event) => {
-      if (event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-      event.preventDefault();
-      this.send({ act: "open", model: model.model });
-    };
     box.append(make("b", {}, link));
     if (model.organization) box.append(make("span", { class: "muted" }, model.organization));
     box.append(make("span", { class: "moved" }, movedInWords(model, this.data)));

@@ -56,14 +56,13 @@ class Gate(Protocol):
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):
-    """What the browser says. `ranks` by slot; `matchup` is the one that it shows; `model` is to be opened.
+    """What the browser says. `ranks` by slot; `matchup` is the one that it shows.
 
     An act may come twice: the browser sends it again when it hears nothing.
     """
 
-    act: Literal["look", "next", "vote", "resend", "open"]
+    act: Literal["look", "next", "vote", "resend"]
     matchup: str | None = None
-    model: str | None = None
     mode: Mode = "rank"
     ranks: tuple[int | None, ...] | None = None
     duration_ms: int = 0

@@ -11,10 +11,10 @@ import streamlit as st
 
 from dashboard.arena_frame import choose_arena, draw_notice, tell_unknown_arena
 from dashboard.choices import adopt_choice
-from dashboard.links import MODEL_PAGE
 from dashboard.markup import render_title
+from dashboard.pace import TABLE_EVERY
 from dashboard.server import gateway_url
-from dashboard.shell import open_source, switch_to
+from dashboard.shell import open_source
 from dashboard.source import UnavailableError
 from dashboard.voting.booth import Booth, read_act
 from dashboard.voting.errors import GateError
@@ -25,7 +25,6 @@ _HERE: Final = Path(__file__).resolve().parent
 _BOOTH: Final = "voting:booth"
 _GATE: Final = "voting:gate"
 _KEY: Final = "booth"
-_GO: Final = "voting:go"
 _PROMPTS: Final = "voting:prompts"
 
 
@@ -53,7 +52,7 @@ def show_voting_page() -> None:
         _draw_own_prompt(booth, gate)
 
 
-@st.fragment(run_every=1.0)
+@st.fragment(run_every=TABLE_EVERY)
 def _wait() -> None:
     """Say what is missing, and start anew when it has come."""
     try:
@@ -67,8 +66,6 @@ def _wait() -> None:
 @st.fragment
 def _draw_booth(booth: Booth, gate: HttpGate) -> None:
     """Draw what the reader votes on. The browser says when to look again."""
-    if (model := st.session_state.pop(_GO, None)) is not None:
-        switch_to(MODEL_PAGE, arena=booth.arena, model=model)
     booth.open(gate, _now())
     view = booth.view(gate, _now()) | {"arena": booth.arena}
     _component()(key=_KEY, data=view, on_act_change=_take_act)
@@ -77,11 +74,8 @@ def _draw_booth(booth: Booth, gate: HttpGate) -> None:
 def _take_act() -> None:
     """Do what the browser asks for, before the booth is drawn again."""
     act = read_act(st.session_state[_KEY].get("act"))
-    if act is None:
-        return
-    if act.act == "open":
-        st.session_state[_GO] = act.model
-    st.session_state[_BOOTH].take(act, st.session_state[_GATE], _now())
+    if act is not None:
+        st.session_state[_BOOTH].take(act, st.session_state[_GATE], _now())
 
 
 def _draw_own_prompt(booth: Booth, gate: HttpGate) -> None:

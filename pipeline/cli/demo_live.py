@@ -30,7 +30,7 @@ _LONGEST_STEP_S: Final = 1.0  # votes that came due in a longer one, such as a n
 
 def run_live(world: SimulatedWorld, votes: int | None, rate: float, folder: Path, port: int) -> None:
     """Run everything until SIGINT or SIGTERM."""
-    from dashboard.server import find_free_port, make_address, start_dashboard, stop_dashboard
+    from dashboard.server import AppSettings, find_free_port, make_address, start_dashboard, stop_dashboard
     from pipeline.cli.logs import open_live_log
     from pipeline.cli.signals import stop_on_signals
 
@@ -44,7 +44,7 @@ def run_live(world: SimulatedWorld, votes: int | None, rate: float, folder: Path
         define_arena(log, demo_events(world, time.time_ns() // 1_000_000))
         pause.unlink(missing_ok=True)
         # First: it is what fails if the port is taken.
-        page = start_dashboard(store, port, _HOST, gateway=gateway, pause_file=pause)
+        page = start_dashboard(store, port, _HOST, AppSettings(gateway=gateway, pause_file=pause))
         stack.callback(stop_dashboard, page)
         job = start_kwise("pipeline", "run", "--from", url, "--store", str(store))
         stack.enter_context(ended(job.process, "job"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dashboard.live import LIVE
 from pipeline.store.duck_store import DuckStore
 from tests.conftest import ROOT
 from tests.dashboard.rich_store import make_rich_store
@@ -40,4 +42,6 @@ def open_page(rich_store: DuckStore, monkeypatch: pytest.MonkeyPatch) -> OpenPag
 
 def html_of(app: AppTest) -> str:
     """Return all HTML that the page draws itself, without its style sheet."""
-    return "\n".join(element.proto.body for element in app.get("html") if "<style>" not in element.proto.body)
+    still = [element.proto.body for element in app.get("html") if "<style>" not in element.proto.body]
+    live = [element.proto for element in app.get("bidi_component") if element.proto.component_name == LIVE]
+    return "\n".join(still + [json.loads(proto.json) for proto in live])

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard.source import KEPT_SECONDS, Source, UnavailableError
+from dashboard.pace import KEPT
+from dashboard.source import Source, UnavailableError
 from pipeline.contracts.arena import Model
 from pipeline.contracts.snapshot import Publication
 from pipeline.store.duck_store import DuckStore
@@ -17,6 +18,7 @@ from pipeline.store.errors import ReaderError
 from pipeline.store.manifest import Heartbeat, Manifest
 from pipeline.store.reader import StoreReader
 from tests.conftest import ROOT, wait_until
+from tests.dashboard.conftest import html_of
 from tests.dashboard.made_store import MODELS, SCRIPT, make_publication, make_store, publish, wall_ms
 
 VIDEO = make_publication("text-to-video", title="Text to video", votes=0, commit=1)
@@ -48,10 +50,6 @@ def start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
 def store(folder: Path) -> Iterator[DuckStore]:
     with make_store(folder, make_publication(), VIDEO) as made:
         yield made
-
-
-def html_of(app: AppTest) -> str:
-    return "\n".join(element.proto.body for element in app.get("html") if "<style>" not in element.proto.body)
 
 
 def test_page_without_a_store_waits_for_one(start: Start, folder: Path) -> None:
@@ -201,7 +199,7 @@ def test_source_reads_once_for_all_who_ask_at_the_same_time(folder: Path) -> Non
     source = Source(folder, reader)
     assert source.publication("a") is source.publication("a")
     assert reader.asked == 1
-    wait_until(lambda: source.publication("a") and reader.asked == 2, timeout=10 * KEPT_SECONDS + 5)
+    wait_until(lambda: source.publication("a") and reader.asked == 2, timeout=10 * KEPT + 5)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from dashboard.server import find_free_port, make_address, start_dashboard, stop_dashboard, wait_until_ready
+from dashboard.server import run_dashboard
 from dashboard.theme import DARK, LIGHT
 from pipeline.contracts.arena import Model
 from pipeline.store.duck_store import DuckStore
@@ -31,13 +31,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckStore]:
 
 @pytest.fixture(scope="module")
 def address(store: DuckStore) -> Iterator[str]:
-    port = find_free_port()
-    server = start_dashboard(store.path, port)
-    try:
-        wait_until_ready(server, port)
-        yield make_address("127.0.0.1", port)
-    finally:
-        stop_dashboard(server)
+    with run_dashboard(store.path) as (running, _pid):
+        yield running
 
 
 @pytest.fixture

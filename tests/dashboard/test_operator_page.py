@@ -21,6 +21,7 @@ from dashboard.theme import LIGHT
 from pipeline.contracts.status import ArenaStatus, PartitionStatus, Sample, Status, WindowStatus
 from pipeline.store.manifest import Heartbeat
 from tests.conftest import ROOT
+from tests.dashboard.conftest import html_of
 from tests.dashboard.made_status import make_status, write_recent
 from tests.dashboard.made_store import SCRIPT, make_publication, make_store, wall_ms
 
@@ -43,7 +44,7 @@ def start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
         app = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=30)
         app.switch_page("screens/operator.py").run()
         assert not app.exception, app.exception
-        return "\n".join(element.proto.body for element in app.get("html") if "<style>" not in element.proto.body)
+        return html_of(app)
 
     return run
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from dashboard.server import find_free_port, make_address, start_dashboard, stop_dashboard, wait_until_ready
+from dashboard.server import AppSettings, run_dashboard
 from pipeline.store.duck_store import DuckStore
 from tests.dashboard.looks import expect_accessible, expect_no_overflow
 from tests.dashboard.made_status import make_status
@@ -32,13 +32,8 @@ def address(rich_store: DuckStore, tmp_path_factory: pytest.TempPathFactory) -> 
     rich_store.heartbeat(wall_ms(), make_status())
     password = tmp_path_factory.mktemp("secret") / "password"
     password.write_text("correct horse battery", "utf-8")
-    port = find_free_port()
-    server = start_dashboard(rich_store.path, port, operator_password=password)
-    try:
-        wait_until_ready(server, port)
-        yield make_address("127.0.0.1", port)
-    finally:
-        stop_dashboard(server)
+    with run_dashboard(rich_store.path, AppSettings(operator_password=password)) as (running, _pid):
+        yield running
 
 
 @pytest.fixture(scope="module")

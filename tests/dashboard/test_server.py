@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from dashboard.server import (
-    PASSWORD_VARIABLE,
+    AppSettings,
     DashboardError,
     _make_environment,
     find_free_port,
@@ -83,9 +83,9 @@ def test_app_learns_of_gateway_and_password_from_its_options_alone(
 ) -> None:
     monkeypatch.setenv("KWISE_GATEWAY", "http://stale")
     monkeypatch.setenv("KWISE_OPERATOR_PASSWORD_FILE", "stale")
-    bare = _make_environment(tmp_path, None, {PASSWORD_VARIABLE: None})
+    bare = _make_environment(tmp_path, AppSettings())
     assert not {"KWISE_GATEWAY", "KWISE_OPERATOR_PASSWORD_FILE"} & set(bare)
-    told = _make_environment(tmp_path, "http://gateway", {PASSWORD_VARIABLE: tmp_path / "password"})
+    told = _make_environment(tmp_path, AppSettings(gateway="http://gateway", operator_password=tmp_path / "password"))
     assert told["KWISE_GATEWAY"] == "http://gateway"
     assert told["KWISE_OPERATOR_PASSWORD_FILE"] == str(tmp_path / "password")
 

@@ -63,7 +63,7 @@ def test_nobody_is_led_to_a_vote_without_a_gateway(monkeypatch: pytest.MonkeyPat
 
         from dashboard.shell import _list_pages  # noqa: PLC0415
 
-        st.text(" ".join(sorted(_list_pages())))
+        st.text(" ".join(sorted(page.url_path for page in _list_pages())))
 
     shown = AppTest.from_function(script).run().text[0].value.split()
     assert ("vote" in shown) == (gateway is not None)

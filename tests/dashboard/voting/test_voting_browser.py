@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from dashboard.server import find_free_port, make_address, start_dashboard, stop_dashboard, wait_until_ready
+from dashboard.server import AppSettings, run_dashboard
 from pipeline.store.reader import StoreReader
 from tests.conftest import wait_until
 from tests.dashboard.looks import expect_accessible, expect_no_overflow
@@ -32,13 +32,8 @@ def relay(system: System) -> Iterator[Relay]:
 
 @pytest.fixture(scope="module")
 def address(system: System, relay: Relay) -> Iterator[str]:
-    port = find_free_port()
-    server = start_dashboard(system.store, port, gateway=f"http://127.0.0.1:{relay.port}")
-    try:
-        wait_until_ready(server, port)
-        yield make_address("127.0.0.1", port)
-    finally:
-        stop_dashboard(server)
+    with run_dashboard(system.store, AppSettings(gateway=f"http://127.0.0.1:{relay.port}")) as (running, _pid):
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,48 @@
+"""The process of the app's server: ``python -m dashboard.launch [streamlit's options]``.
+
+It imports and compiles what the pages need before it listens. Streamlit would do so while the first reader waits.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from streamlit.web.cli import main
+
+import dashboard
+from dashboard.pairs.table import tabulate_pairs
+from pipeline.rating.pair_counts import Kind, PairCounts, pack_code
+
+_SCRIPTS: Final = ("dashboard.app", "dashboard.screens", "dashboard.launch")
+"""What draws a page when it is imported, and this."""
+_LATER: Final = ("pandas", "PIL.Image")
+"""What Streamlit imports when it draws."""
+_PATIENCE_S: Final = 3.0
+"""Kernels that were compiled on this machine before are there in a second; the app does not wait for others."""
+
+
+def import_pages() -> None:
+    """Import all modules of the app."""
+    modules = [module.name for module in pkgutil.walk_packages(dashboard.__path__, "dashboard.")]
+    for name in [name for name in modules if not name.startswith(_SCRIPTS)] + list(_LATER):
+        importlib.import_module(name)
+
+
+def compile_kernels() -> None:
+    """Compile what predicts pairs, or load what was compiled before."""
+    won = PairCounts.from_entries(np.array([pack_code(Kind.WIN, 2, False, 0, 1)]), np.array([1]))
+    tabulate_pairs(0, ["a", "b"], won.to_columns())
+
+
+if __name__ == "__main__":
+    import_pages()
+    compiling = threading.Thread(target=compile_kernels, daemon=True)
+    compiling.start()
+    compiling.join(_PATIENCE_S)
+    main(["run", str(Path(__file__).with_name("app.py")), *sys.argv[1:]], prog_name="streamlit")

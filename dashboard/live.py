@@ -1,0 +1,27 @@
+"""HTML that a page draws again and again while it is open."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+import streamlit as st
+
+from dashboard.components import read_asset
+
+LIVE: Final = "kwise_live"
+"""What the component is called."""
+
+
+def draw_live(key: str, html: str) -> None:
+    """Draw HTML; drawn again under the same key, the browser changes only what differs.
+
+    Unlike `st.html` nothing sanitizes it, which takes the browser most of the time that a big table takes: all text
+    from data has passed through `markup.escape_text`. `key` tells what is drawn apart, within a page.
+    """
+    _live()(key=key, data=html)
+
+
+@cache
+def _live() -> Any:
+    return st.components.v2.component(LIVE, js=read_asset("live.js"), isolate_styles=False)

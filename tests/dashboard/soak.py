@@ -1,0 +1,102 @@
+"""A board that is open for a long time, in a real browser, while the store publishes faster than any job does."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from playwright.sync_api import Browser, CDPSession, Page
+
+from dashboard.server import AppSettings, run_dashboard
+from pipeline.store.duck_store import DuckStore
+from tests.dashboard.made_store import make_publication, make_store, publish
+
+REFRESH_S: Final = 0.04
+"""Asked for between two drawings; machines are slower."""
+_LIMIT_MS: Final = 600_000
+
+# One callback a drawing that changed the board: the changes of a drawing come together.
+_COUNT = """
+() => {
+  window.drawn = 0;
+  const board = document.querySelector('.kw-board').closest('.kw-live');
+  new MutationObserver(() => { window.drawn += 1; })
+    .observe(board, {childList: true, characterData: true, attributes: true, subtree: true});
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was in use after so many drawings, garbage left out: in the page, and by the server."""
+
+    drawings: int
+    heap_mb: float
+    nodes: int
+    listeners: int
+    server_mb: float
+
+
+def soak(browser: Browser, folder: Path, drawings: int, samples: int) -> list[Sample]:
+    """Watch a board until it has been drawn `drawings` times with other numbers; look `samples` times on the way."""
+    with make_store(folder, make_publication(votes=1_000)) as store, _publishing(store):
+        settings = AppSettings(refresh=REFRESH_S)
+        with run_dashboard(store.path, settings) as (address, server), browser.new_context() as context:
+            page = context.new_page()
+            page.goto(address)
+            page.locator("tr[data-model]").first.wait_for(timeout=60_000)
+            page.evaluate(_COUNT)
+            session = context.new_cdp_session(page)
+            return [_take(page, session, server, round(drawings * (k + 1) / samples)) for k in range(samples)]
+
+
+def rise(values: list[float]) -> float:
+    """Return by what part of their mean the values rose over the last half, along the line through them."""
+    last = np.array(values[len(values) // 2 :])
+    slope = float(np.polyfit(np.arange(len(last)), last, 1)[0])
+    return slope * (len(last) - 1) / float(last.mean())
+
+
+def _take(page: Page, session: CDPSession, server: int, drawings: int) -> Sample:
+    page.wait_for_function("count => window.drawn >= count", arg=drawings, timeout=_LIMIT_MS)
+    session.send("HeapProfiler.collectGarbage")
+    heap = session.send("Runtime.getHeapUsage")["usedSize"]
+    counted = session.send("Memory.getDOMCounters")
+    return Sample(
+        drawings=page.evaluate("window.drawn"),
+        heap_mb=heap / 1e6,
+        nodes=counted["nodes"],
+        listeners=counted["jsEventListeners"],
+        server_mb=_resident_mb(server),
+    )
+
+
+def _resident_mb(process: int) -> float:
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@contextmanager
+def _publishing(store: DuckStore) -> Iterator[None]:
+    """Publish other numbers as often as pages look, while the block runs."""
+    ended = threading.Event()
+
+    def work() -> None:
+        commit = 41
+        while not ended.wait(REFRESH_S):
+            publish(store, make_publication(votes=1_000 + commit, commit=commit))
+            commit += 1
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
