@@ -6,6 +6,7 @@ It imports and compiles what the pages need before it listens. Streamlit would d
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 import sys
 import threading
@@ -27,6 +28,15 @@ _PATIENCE_S: Final = 3.0
 """Kernels that were compiled on this machine before are there in a second; the app does not wait for others."""
 
 
+class LeftReaders(logging.Filter):
+    """Drops what is logged when a reader has left while something was on the way: a traceback for each closed tab."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is news."""
+        error = record.exc_info[1] if record.exc_info else None
+        return type(error).__name__ != "WebSocketDisconnected"
+
+
 def import_pages() -> None:
     """Import all modules of the app."""
     modules = [module.name for module in pkgutil.walk_packages(dashboard.__path__, "dashboard.")]
@@ -45,4 +55,5 @@ if __name__ == "__main__":
     compiling = threading.Thread(target=compile_kernels, daemon=True)
     compiling.start()
     compiling.join(_PATIENCE_S)
+    logging.getLogger("uvicorn.error").addFilter(LeftReaders())
     main(["run", str(Path(__file__).with_name("app.py")), *sys.argv[1:]], prog_name="streamlit")

@@ -14,39 +14,42 @@ class Act:
     is_there: str
 
 
-_BOARD_ROWS = "document.querySelectorAll('tr[data-model]').length"
+_SCREEN = 30
+"""Rows: more than a screen shows. A long table's other rows follow after the first frame."""
 
 
-def make_acts(models: int) -> tuple[Act, ...]:
-    """Return what a reader of an arena of so many models does who goes through all pages, from the board and back."""
-    board = board_is_there(models)
+def make_acts() -> tuple[Act, ...]:
+    """Return what a reader does who goes through all pages, from the board and back."""
     return (
-        Act("method", _press("Elo"), f"{_has('.kw-legend', 'Elo states no')} && {board}"),
-        Act("all methods", _press("Side by side"), f"{_rows('.kw-scroll')} === {models}"),
-        Act("method again", _press("Posterior"), f"{_has('.kw-legend', 'credible')} && {board}"),
-        Act("find", _type("Find", "garnet"), f"0 < {_BOARD_ROWS} && {_BOARD_ROWS} < {models}"),
-        Act("find no more", _type("Find", ""), board),
-        Act("model", "document.querySelector('tr[data-model] a').click()", f"{_rows('.stApp')} >= {models - 1}"),
+        Act("method", _press("Elo"), f"{_rows('.kw-board')} && document.querySelector('.kw-board .kw-dot')"),
+        Act("all methods", _press("Side by side"), _rows(".kw-scroll")),
+        Act("method again", _press("Posterior"), f"{BOARD} && document.querySelector('.kw-board .kw-tick')"),
+        Act("find", _type("Find", "garnet"), "(rows => rows > 0 && rows < 25)(document.querySelectorAll('tr').length)"),
+        Act("find no more", _type("Find", ""), BOARD),
+        Act("model", "document.querySelector('tr[data-model] a').click()", _rows('[aria-label$="each other model"]')),
         Act("pairs", _go("Pairs"), "document.querySelector('.kw-matrix')"),
-        Act("pairs predicted", _press("Predicted"), "document.querySelector('[aria-label$=\", predicted\"]')"),
-        Act("ranks", _go("Ranks"), f"{_has('h1', 'Ranks')} && document.querySelector('canvas')"),
+        Act("pairs predicted", _press("Predicted"), _matrix("predicted")),
+        Act("ranks", _go("Ranks"), f"{_title('Ranks')} && document.querySelector('canvas')"),
         Act("matchmaking", _go("Matchmaking"), "document.querySelector('.kw-amount')"),
-        Act("operations", _go("Operations"), f"{_has('h1', 'Operations')} && document.querySelector('.kw-panels')"),
-        Act("board", _go("Board"), board),
+        Act("operations", _go("Operations"), f"{_title('Operations')} && document.querySelector('.kw-panels')"),
+        Act("board", _go("Board"), BOARD),
     )
 
 
-def board_is_there(models: int) -> str:
-    """Return what holds when all rows of the board are there."""
-    return f"{_BOARD_ROWS} === {models}"
+BOARD = f"document.querySelectorAll('tr[data-model]').length >= {_SCREEN}"
+"""What holds when the board fills the screen."""
 
 
-def _rows(within: str) -> str:
-    return f"document.querySelectorAll('{within} tbody tr').length"
+def _rows(table: str) -> str:
+    return f"document.querySelectorAll('{table} tbody tr').length >= {_SCREEN}"
 
 
-def _has(element: str, text: str) -> str:
-    return f"document.querySelector('{element}')?.textContent.includes('{text}')"
+def _title(text: str) -> str:
+    return f"document.querySelector('h1')?.textContent.includes('{text}')"
+
+
+def _matrix(shown: str) -> str:
+    return f"document.querySelector('.kw-scroll')?.ariaLabel === 'Matrix of pairs, {shown}'"
 
 
 def _press(label: str) -> str:

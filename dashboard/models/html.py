@@ -82,9 +82,9 @@ def _render_answers(table: PairTable, model: str) -> str:
         return '<p class="kw-legend">It has not been shown so far.</p>'
     met = int((table.votes()[place] > 0).sum())
     return (
-        f'<p class="kw-legend">Shown in {format_plural(shown, "matchup")} that were answered: '
-        f"{format_count(bad)} times ({_share(bad, shown)}) all were called bad, {format_count(skips)} times "
-        f"({_share(skips, shown)}) it was skipped. It has met {met} of the other "
+        f'<p class="kw-legend">Shown in {format_plural(shown, "answered matchup")}: {format_count(bad)} '
+        f"({_share(bad, shown)}) called all bad, {format_count(skips)} ({_share(skips, shown)}) skipped. "
+        f"It has met {met} of the other "
         f"{format_plural(len(table.model_ids) - 1, 'model')}.</p>"
     )
 

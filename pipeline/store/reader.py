@@ -55,6 +55,8 @@ _CONFIG: Final[dict[str, Any]] = {
     "threads": 1,
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
+    # It keeps something of each file that was ever read, and a store's files are new with each commit.
+    "enable_external_file_cache": False,
 }
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from dashboard.server import run_dashboard
 from dashboard.theme import DARK, LIGHT
 from pipeline.contracts.arena import Model
 from pipeline.store.duck_store import DuckStore
+from pipeline.store.reader import StoreReader
 from tests.dashboard.made_status import make_status
 from tests.dashboard.made_store import MODELS, SCRIPT, make_publication, make_store, publish, wall_ms
 
@@ -61,6 +62,21 @@ def test_board_follows_the_store_and_shows_scripts_as_text(board: Page, store: D
     assert board.evaluate("[window.loaded, window.hacked]") == [1, None]
     publish(store, make_publication(models=ALL, votes=60_000, commit=5))
     expect(board.locator("tr[data-model]")).to_have_count(len(ALL), timeout=10_000)
+
+
+def test_two_browsers_see_the_same_board(board: Page, browser: Browser, store: DuckStore, address: str) -> None:
+    with browser.new_context(viewport={"width": 390, "height": 844}) as other:
+        phone = other.new_page()
+        phone.goto(f"{address}/?arena=text-to-image")
+        publish(store, make_publication(models=ALL, votes=77_001, commit=6))
+        for page in (board, phone):
+            expect(page.locator(".kw-figures")).to_contain_text("77,001", timeout=30_000)
+            expect(page.locator("tr[data-model]")).to_have_count(len(ALL))
+        cells = "rows => rows.map(row => [row.dataset.model, row.cells[0].textContent, row.cells[4].textContent])"
+        seen = [page.locator("tr[data-model]").evaluate_all(cells) for page in (board, phone)]
+    assert seen[0] == seen[1]
+    published = StoreReader(store.path).board("text-to-image", "posterior")
+    assert [row[0] for row in seen[0]] == [rating.model for rating in published.models]
 
 
 def test_method_arena_and_words_are_chosen_and_kept_in_the_address(board: Page, address: str) -> None:

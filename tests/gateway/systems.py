@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,20 @@ MANY = ArenaSettings(open_min=150)
 QUICK_QUEUE = DispatcherSettings(durable=False, ready_min=8, backoff_s=0.05)
 
 
+class Job:
+    """A job that can be stopped and started again. `run` runs it while a block runs."""
+
+    def __init__(self, run: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._run = run
+        self._running = ExitStack()
+
+    def start(self) -> None:
+        self._running.enter_context(self._run())
+
+    def stop(self) -> None:
+        self._running.close()
+
+
 @dataclass(frozen=True)
 class System:
     """What runs, and where it keeps things."""
@@ -57,6 +71,7 @@ class System:
     server: GatewayServer
     secrets: GatewaySecrets
     world: SimulatedWorld
+    job: Job
 
     @property
     def store(self) -> Path:
@@ -116,8 +131,11 @@ def running_system(
     with ExitStack() as stack:
         chosen = make_settings(folder, **settings)
         server = stack.enter_context(serving(log, folder / "store", chosen))
-        system = System(folder, log, server, open_secrets(folder / "gateway", lambda: "never"), world)
-        stack.enter_context(live_job(log, system.store, propose=True, token_keys=system.keys))
+        secrets = open_secrets(folder / "gateway", lambda: "never")
+        job = Job(lambda: live_job(log, system.store, propose=True, token_keys=system.keys))
+        system = System(folder, log, server, secrets, world, job)
+        stack.callback(job.stop)
+        job.start()
         stack.enter_context(working(server.url, system.secrets, world, refuse=refuse))
         with system.client() as client:
             wait_until(lambda: client.ready().status == "ok", 60)

@@ -335,7 +335,7 @@ def strict(tmp_path: Path) -> Iterator[System]:
     }
     with serving(log, tmp_path / "store", make_settings(tmp_path, **small)) as server:
         secrets = open_secrets(tmp_path / "gateway", lambda: "never")
-        yield System(tmp_path, log, server, secrets, None)  # type: ignore[arg-type]  # no world
+        yield System(tmp_path, log, server, secrets, None, None)  # type: ignore[arg-type]  # no world, no job
 
 
 PATH = f"/v1/arenas/{ARENA}/matchups"

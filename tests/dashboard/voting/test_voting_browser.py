@@ -317,6 +317,27 @@ def test_board_moves_in_another_browser(page: Page, phone: BrowserContext, addre
     watcher.close()
 
 
+def test_vote_cast_while_the_job_is_away_counts_when_it_is_back(
+    page: Page, phone: BrowserContext, address: str, system: System
+) -> None:
+    watcher = phone.new_page()
+    watcher.goto(f"{address}/?arena={ARENA}")
+    votes = published_votes(system)
+    expect(watcher.locator(".kw-figures")).to_contain_text(f"{votes:,}", timeout=30_000)
+    watcher.evaluate("window.loaded = 1")
+    system.job.stop()
+    page.get_by_role("radio", name="Best only").check()
+    Booth(page, system).press("Picture A is best")
+    Booth(page, system).press("Send now")
+    expect(page.locator(".reveal b")).to_have_count(4)
+    expect(page.get_by_text("Your vote is on the board.")).to_be_hidden()
+    system.job.start()
+    expect(page.get_by_text("Your vote is on the board.")).to_be_visible(timeout=45_000)
+    expect(watcher.locator(".kw-figures dd").first).to_have_text(f"{votes + 1:,}")
+    assert watcher.evaluate("window.loaded") == 1
+    watcher.close()
+
+
 def test_voter_stays_the_same_and_the_page_survives_a_gateway_that_is_away(
     page: Page, system: System, relay: Relay
 ) -> None:
