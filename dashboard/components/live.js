@@ -10,7 +10,9 @@ export default function ({ parentElement, data }) {
   const fresh = document.createElement("template");
   fresh.innerHTML = data;
   const rest = box.firstChild ? [] : [...fresh.content.querySelectorAll("tbody")].map(putOff);
+  const focused = document.activeElement;
   patch(box, fresh.content);
+  if (focused !== document.activeElement && box.contains(focused)) focused.focus({ preventScroll: true }); // it moved
   if (rest.some((rows) => rows.length)) afterFrame(() => box.kwShown === data && box.querySelectorAll("tbody").forEach(
     (table, place) => table.append(...rest[place])));
 }

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from playwright.sync_api import Browser, CDPSession, Page
 
 from dashboard.server import AppSettings, run_dashboard
@@ -56,11 +55,10 @@ def soak(browser: Browser, folder: Path, drawings: int, samples: int) -> list[Sa
             return [_take(page, session, server, round(drawings * (k + 1) / samples)) for k in range(samples)]
 
 
-def rise(values: list[float]) -> float:
-    """Return by what part of their mean the values rose over the last half, along the line through them."""
-    last = np.array(values[len(values) // 2 :])
-    slope = float(np.polyfit(np.arange(len(last)), last, 1)[0])
-    return slope * (len(last) - 1) / float(last.mean())
+def rise(values: Sequence[float]) -> float:
+    """Return by what part the least of the last quarter lies above that of the third: what comes and goes is none."""
+    quarter = len(values) // 4
+    return min(values[-quarter:]) / min(values[-2 * quarter : -quarter]) - 1
 
 
 def _take(page: Page, session: CDPSession, server: int, drawings: int) -> Sample:

@@ -15,6 +15,7 @@ from dashboard.theme import DARK, LIGHT
 from pipeline.contracts.arena import Model
 from pipeline.store.duck_store import DuckStore
 from pipeline.store.reader import StoreReader
+from tests.conftest import wait_until
 from tests.dashboard.made_status import make_status
 from tests.dashboard.made_store import MODELS, SCRIPT, make_publication, make_store, publish, wall_ms
 
@@ -77,6 +78,32 @@ def test_two_browsers_see_the_same_board(board: Page, browser: Browser, store: D
     assert seen[0] == seen[1]
     published = StoreReader(store.path).board("text-to-image", "posterior")
     assert [row[0] for row in seen[0]] == [rating.model for rating in published.models]
+
+
+def test_rows_that_move_stay_what_they_are(board: Page, store: DuckStore) -> None:
+    order = "rows => rows.map(row => row.dataset.model)"
+    rows = board.locator("tr[data-model]")
+    before = rows.evaluate_all(order)
+    rows.evaluate_all("rows => rows.forEach(row => { row.mark = row.dataset.model; })")
+    rows.nth(3).locator("a").focus()
+    focused = before[3]
+    publish(store, make_publication(models=ALL[::-1], votes=78_002, commit=7))
+    expect(board.locator(".kw-figures")).to_contain_text("78,002", timeout=10_000)
+    wait_until(lambda: rows.evaluate_all(order) != before)
+    assert sorted(rows.evaluate_all(order)) == sorted(before)
+    assert rows.evaluate_all("rows => rows.every(row => row.mark === row.dataset.model)")
+    assert board.evaluate("document.activeElement.closest('tr')?.dataset.model") == focused
+    publish(store, make_publication(models=ALL, votes=79_003, commit=8))
+    expect(rows.first).to_have_attribute("data-model", before[0], timeout=10_000)
+
+
+def test_long_board_fills_after_its_first_rows(board: Page, store: DuckStore, address: str) -> None:
+    many = [Model(id=f"m-{number}", name=f"Model {number}") for number in range(120)]
+    publish(store, make_publication("many", title="Many", models=many, votes=5_000, commit=9))
+    board.goto(f"{address}/?arena=many")
+    expect(board.locator("tr[data-model]")).to_have_count(120, timeout=30_000)
+    shown = board.locator("tr[data-model]").evaluate_all("rows => rows.map(row => row.dataset.model)")
+    assert shown == [rating.model for rating in StoreReader(store.path).board("many", "posterior").models]
 
 
 def test_method_arena_and_words_are_chosen_and_kept_in_the_address(board: Page, address: str) -> None:

@@ -1,0 +1,1 @@
+"""Whether a page that stays open grows, or the server behind it."""
