@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from dashboard.notices import Notice
 
 
+def clean_text(text: str) -> str:
+    """Return text whose characters that do not print, such as changes of direction, are spaces."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 def escape_text(text: str) -> str:
-    """Escape for elements and attributes; characters that do not print, such as changes of direction, become spaces."""
-    return html.escape("".join(char if char.isprintable() else " " for char in text))
+    """Clean text, and escape it for elements and attributes."""
+    return html.escape(clean_text(text))
 
 
 @dataclass(frozen=True, slots=True)

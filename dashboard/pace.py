@@ -15,6 +15,8 @@ DEFAULT_REFRESH: Final = 1.0
 TABLE_EVERY: Final = float(os.environ.get(REFRESH_VARIABLE) or DEFAULT_REFRESH)
 CHART_EVERY: Final = 5.0 * TABLE_EVERY
 """Charts, and tables that take a query or a fit: dearer, and nobody sees a trend change within a second."""
+MADE_EVERY: Final = 30.0 * TABLE_EVERY
+"""Pictures: new ones come with votes on one model, and each is loaded."""
 KEPT: Final = 0.4 * TABLE_EVERY
 KEPT_DEAR: Final = 4.0 * TABLE_EVERY
 """What takes a query or a fit."""

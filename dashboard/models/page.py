@@ -1,4 +1,4 @@
-"""The page of one model: its rating over time, how it does against each other model, and where it loses."""
+"""The page of one model: its rating over time, what it made, how it does against each other model, where it loses."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from dashboard.download import Picture, draw_downloads, make_file_name
 from dashboard.live import draw_live
 from dashboard.markup import render_legend, render_section
 from dashboard.methods import describe_method
+from dashboard.models.gallery import draw_gallery
 from dashboard.models.html import (
     list_losses,
     render_facts,
@@ -35,6 +36,7 @@ from dashboard.models.html import (
 from dashboard.pace import CHART_EVERY
 from dashboard.pairs.table import Pair, write_pairs
 from dashboard.recent_answers import record_prompts
+from dashboard.server import gateway_url
 from dashboard.source import UnavailableError
 from dashboard.trend import make_trend
 from pipeline.contracts.arena import Model
@@ -78,11 +80,15 @@ def show_model_page() -> None:
         "history-data",
         lambda: Picture("history", f"{model.name or model.id} over time"),
     )
+    work = st.container()
     _draw_opponents(opened, model, method)
     draw_downloads(
         lambda: _table_of(opened, model.id), make_file_name(opened.arena, model.id, "pairs"), "opponents-data"
     )
     _draw_losses(opened, model, method)
+    if (gateway := gateway_url()) is not None:
+        with work:  # drawn last: the page does not wait for the gateway
+            draw_gallery(gateway, opened.arena, model.id)
 
 
 def _choose_model(opened: OpenArena, models: dict[str, Model]) -> Model:

@@ -20,7 +20,6 @@ from pipeline.contracts.gateway import (
     PROXY_SECRET_HEADER,
     Reveal,
     ShownMatchup,
-    ShownSlot,
     VoteReceipt,
     Wait,
 )
@@ -60,7 +59,7 @@ class HttpGate:
     def picture(self, path: str) -> tuple[str, bytes]:
         """Return media type and bytes of what is in a slot."""
         with _in_words():
-            found = self.client.artifact(ShownSlot(slot=0, outcome="ok", media_type=None, artifact=path))
+            found = self.client.artifact(path)
         return found.media_type.partition(";")[0], found.data
 
     def vote(

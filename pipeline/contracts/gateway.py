@@ -169,6 +169,21 @@ class ArenaDetail(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ArenaModel, ...]
 
 
+class MadeArtifact(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model made, as it was shown at `shown_at` and voted on. `artifact` is a path on the gateway."""
+
+    artifact: str
+    media_type: str
+    prompt: ShownPrompt | None
+    shown_at: int
+
+
+class ModelArtifacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest artifacts of a model that were voted on, the last shown first."""
+
+    artifacts: tuple[MadeArtifact, ...]
+
+
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong. `code` is for programs; `retry`: whether the same request may succeed later."""
 

@@ -18,7 +18,9 @@ from pipeline.contracts.gateway import (
     BulkReceipt,
     ErrorAnswer,
     Health,
+    MadeArtifact,
     MatchupRequest,
+    ModelArtifacts,
     Reveal,
     ShownMatchup,
     ShownSlot,
@@ -94,6 +96,12 @@ def show_board(arena: str, method: str | None) -> Call[Board]:
     return Call("GET", f"/v1/arenas/{_quote(arena)}/board{query}", _reader(Board))
 
 
+def list_artifacts(arena: str, model: str, limit: int) -> Call[ModelArtifacts]:
+    """What a model of an arena made of late."""
+    path = f"/v1/arenas/{_quote(arena)}/models/{_quote(model)}/artifacts?limit={limit}"
+    return Call("GET", path, _reader(ModelArtifacts))
+
+
 def ask_matchup(arena: str, prompt: str | None) -> Call[ShownMatchup | Wait]:
     """The next matchup of an arena, or one for a prompt."""
     path = f"/v1/arenas/{_quote(arena)}/matchups"
@@ -125,11 +133,12 @@ def ask_reveal(matchup_id: str) -> Call[Reveal]:
     return Call("GET", f"/v1/matchups/{_quote(matchup_id)}/reveal", _reader(Reveal))
 
 
-def fetch_artifact(slot: ShownSlot) -> Call[Artifact]:
-    """What is in a slot. Raises `ValueError` for a model that refused."""
-    if slot.artifact is None:
-        raise ValueError(f"the model in slot {slot.slot} refused: there is no artifact")
-    return Call("GET", slot.artifact, lambda answer: Artifact(answer.headers.get("content-type", ""), answer.body))
+def fetch_artifact(place: ShownSlot | MadeArtifact | str) -> Call[Artifact]:
+    """What is in a slot, or under a path that the gateway named. Raises `ValueError` for a model that refused."""
+    path = place if isinstance(place, str) else place.artifact
+    if path is None:
+        raise ValueError("the model in this slot refused: there is no artifact")
+    return Call("GET", path, lambda answer: Artifact(answer.headers.get("content-type", ""), answer.body))
 
 
 def write_votes(votes: Iterable[VoteLike], key: str) -> Call[BulkReceipt]:

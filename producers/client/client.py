@@ -15,6 +15,7 @@ from pipeline.contracts.gateway import (
     ArenaSummary,
     BulkReceipt,
     Health,
+    MadeArtifact,
     Reveal,
     ShownMatchup,
     ShownSlot,
@@ -111,6 +112,10 @@ class Client:
         """Return the newest published board, by the default method if none is named."""
         return self._send(calls.show_board(arena, method))
 
+    def model_artifacts(self, arena: str, model: str, limit: int = 12) -> tuple[MadeArtifact, ...]:
+        """Return the newest artifacts of a model that were voted on, up to `limit` (1 to 48), the last shown first."""
+        return self._send(calls.list_artifacts(arena, model, limit)).artifacts
+
     def ask(self, arena: str, prompt: str | None = None) -> ShownMatchup | Wait:
         """Return the next matchup, or how long to wait for one; with `prompt`, have one made, and return its ticket."""
         return self._send(calls.ask_matchup(arena, prompt))
@@ -131,9 +136,9 @@ class Client:
             found = self.ask(arena) if found.ticket is None else self.ticket(found.ticket)
         return found
 
-    def artifact(self, slot: ShownSlot) -> Artifact:
-        """Return what the model in a slot made. Raises `ValueError` if it refused."""
-        return self._send(calls.fetch_artifact(slot))
+    def artifact(self, place: ShownSlot | MadeArtifact | str) -> Artifact:
+        """Return what a model made: in a slot, or under a path of the gateway. Raises `ValueError` if it refused."""
+        return self._send(calls.fetch_artifact(place))
 
     def vote(
         self,
@@ -247,6 +252,10 @@ class AsyncClient:
         """Return the newest published board; see `Client.board`."""
         return await self._send(calls.show_board(arena, method))
 
+    async def model_artifacts(self, arena: str, model: str, limit: int = 12) -> tuple[MadeArtifact, ...]:
+        """Return the newest artifacts of a model that were voted on; see `Client.model_artifacts`."""
+        return (await self._send(calls.list_artifacts(arena, model, limit))).artifacts
+
     async def ask(self, arena: str, prompt: str | None = None) -> ShownMatchup | Wait:
         """Return the next matchup, or how long to wait; see `Client.ask`."""
         return await self._send(calls.ask_matchup(arena, prompt))
@@ -267,9 +276,9 @@ class AsyncClient:
             found = await (self.ask(arena) if found.ticket is None else self.ticket(found.ticket))
         return found
 
-    async def artifact(self, slot: ShownSlot) -> Artifact:
-        """Return what the model in a slot made; see `Client.artifact`."""
-        return await self._send(calls.fetch_artifact(slot))
+    async def artifact(self, place: ShownSlot | MadeArtifact | str) -> Artifact:
+        """Return what a model made; see `Client.artifact`."""
+        return await self._send(calls.fetch_artifact(place))
 
     async def vote(
         self,

@@ -22,7 +22,7 @@ from pipeline.contracts.log import Position, TopicPartition
 from pipeline.contracts.matchup import Matchup
 from pipeline.eventlog.blocks import wall_clock_ms
 from producers.artifacts.store import Artifact, ArtifactStore, Removed
-from producers.dispatcher import jobs, leases, proposals, retention, showings, totals
+from producers.dispatcher import jobs, leases, made, proposals, retention, showings, totals
 from producers.dispatcher.connections import GroupWriter, ReaderPool
 from producers.dispatcher.demand import REMEMBERED_MS, Demand
 from producers.dispatcher.errors import DispatcherError, StaleFence
@@ -32,6 +32,7 @@ from producers.dispatcher.types import (
     ArenaCounts,
     Expired,
     JobState,
+    MadeArtifact,
     Maker,
     Purged,
     QueueCounts,
@@ -285,6 +286,14 @@ class Dispatcher:
         """Answer many at once, each as `artifact_at` would."""
         with self._readers.reading() as connection:
             return [showings.find_artifact(connection, address) for address in addresses]
+
+    def newest_artifacts(self, arena: str, model: str, limit: int) -> list[MadeArtifact]:
+        """Return up to `limit` artifacts of a model that were voted on and that no living matchup shows, newest first.
+
+        Those of prompts that voters typed are left out. Looks at the newest `made.JOBS_SEEN` that the model made.
+        """
+        with self._readers.reading() as connection:
+            return made.list_newest(connection, arena, model, limit)
 
     def claim_vote(self, matchup_id: str, vote_id: str, now: int) -> Showing:
         """Reserve a matchup for one vote before it is written to the log; the same vote may claim it again.

@@ -91,6 +91,9 @@ CREATE TABLE fences (last INTEGER NOT NULL) STRICT;
 INSERT INTO fences VALUES (0);
 """
 
+# An index that older files lack: made when a file is opened. An older version can still use a file that has it.
+_MADE = "CREATE INDEX IF NOT EXISTS made ON jobs (arena, model, number) WHERE state = 2"
+
 _FOR_NOW = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
@@ -110,6 +113,7 @@ def open_connection(path: Path) -> sqlite3.Connection:
                     f"{path} is no queue of matchups that this version of kwise reads (version {version}, "
                     f"not {SCHEMA_VERSION}): name another file, or use the kwise that wrote it."
                 )
+            connection.execute(_MADE)
             connection.execute("PRAGMA foreign_keys = ON")
         except BaseException:
             connection.close()

@@ -8,7 +8,7 @@ from enum import IntEnum
 import msgspec
 
 from pipeline.contracts.generation import ArtifactFormat, GenerationSettings
-from pipeline.contracts.matchup import Matchup
+from pipeline.contracts.matchup import Matchup, MatchupPrompt
 
 
 class MatchupState(IntEnum):
@@ -69,6 +69,16 @@ class Showing:
     shown_at: int
     state: MatchupState
     vote_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MadeArtifact:
+    """What a model made, as it was first shown and voted on: address, media type, prompt, and when it was shown."""
+
+    address: str
+    media_type: str
+    prompt: MatchupPrompt | None
+    shown_at: int
 
 
 @dataclass(frozen=True, slots=True)

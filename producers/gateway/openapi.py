@@ -22,6 +22,7 @@ _TYPES: Final = (
     messages.BulkReceipt,
     messages.ArenaList,
     messages.ArenaDetail,
+    messages.ModelArtifacts,
     messages.ErrorAnswer,
     messages.Health,
     generation.Lease,

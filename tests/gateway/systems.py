@@ -8,14 +8,18 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import msgspec
 
 from pipeline.cli.logs import PARTITIONS
 from pipeline.contracts.arena import ArenaSettings
-from pipeline.contracts.log import VOTES, EventLog
+from pipeline.contracts.gateway import Reveal, ShownMatchup
+from pipeline.contracts.log import MATCHUPS, VOTES, EventLog, Record
+from pipeline.contracts.matchup import Matchup, MatchupPrompt, encode_matchup
 from pipeline.eventlog import open_log
+from pipeline.eventlog.blocks import wall_clock_ms
 from pipeline.store.reader import StoreReader
 from producers.client import Client
 from producers.dispatcher.settings import DispatcherSettings
@@ -26,7 +30,7 @@ from producers.gateway.settings import GatewaySettings
 from producers.simulate.pictures import WorldArtist
 from producers.simulate.world import SimulatedWorld
 from tests.conftest import wait_until
-from tests.end_to_end.jobs import append_events, live_job, make_event
+from tests.end_to_end.jobs import append, append_events, live_job, make_event
 
 ARENA = "pictures"
 OTHER_ARENA = "clips"
@@ -142,6 +146,31 @@ def running_system(
             wait_until(lambda: {ARENA, OTHER_ARENA} <= StoreReader(system.store).arenas().keys(), 60)
             wait_until(lambda: ARENA in {arena.id for arena in client.arenas()}, 60)
         yield system
+
+
+def vote_on(system: System, prompt: str) -> tuple[ShownMatchup, Reveal]:
+    """Have a matchup made for a prompt of nobody else's, as a proposal of the job, and vote on it."""
+    matchup = Matchup(
+        matchup_id=uuid4().hex,
+        arena=ARENA,
+        models=tuple(system.world.model_ids[:4]),
+        prompt=MatchupPrompt(id=f"p-{uuid4().hex}", text=prompt),
+        policy="random",
+        commit=1,
+        created=wall_clock_ms(),
+        expires=wall_clock_ms() + 600_000,
+        priority=9,
+    )
+    append(system.log, MATCHUPS, [Record(encode_matchup(matchup), matchup.matchup_id)])
+    with system.client() as client:
+
+        def find() -> ShownMatchup | None:
+            shown = client.ask(ARENA)
+            return shown if isinstance(shown, ShownMatchup) and shown.matchup_id == matchup.matchup_id else None
+
+        shown = wait_until(find, 60, 0.5)  # who asks more often uses up more than the worker makes
+        assert shown is not None
+        return shown, client.vote(shown, (1, 2, 3, 4)).reveal
 
 
 def published_votes(system: System, arena: str = ARENA) -> int:

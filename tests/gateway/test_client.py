@@ -130,7 +130,12 @@ def test_the_async_client_does_what_the_other_does(system: System) -> None:
             assert len((await client.arena(ARENA)).models) == 6
             assert (await client.board(ARENA)).arena == ARENA
             shown = await client.next_matchup(ARENA, "a lighthouse at noon")
-            assert (await client.artifact(shown.slots[0])).media_type == "image/png"
+            picture = await client.artifact(shown.slots[0])
+            assert picture.media_type == "image/png"
+            assert await client.artifact(str(shown.slots[0].artifact)) == picture
+            made = await client.model_artifacts(ARENA, system.world.model_ids[0], 2)
+            assert len(made) <= 2
+            assert all([(await client.artifact(each)).media_type == each.media_type for each in made])
             assert (await client.write_votes([])).accepted == 0
 
     asyncio.run(look())

@@ -32,6 +32,7 @@ OPERATIONS = (
     "GET /v1/arenas",
     "GET /v1/arenas/{arena}",
     "GET /v1/arenas/{arena}/board",
+    "GET /v1/arenas/{arena}/models/{model}/artifacts",
     "POST /v1/votes/bulk",
     "GET /health",
     "GET /ready",

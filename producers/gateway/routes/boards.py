@@ -1,20 +1,31 @@
-"""Routes for everybody: arenas and their boards, as the job published them."""
+"""Routes for everybody: arenas and their boards, as the job published them, and what models made of late."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from pipeline.contracts.arena import RegisteredArena
-from pipeline.contracts.gateway import ArenaDetail, ArenaList, ArenaModel, ArenaSummary
+from pipeline.contracts.gateway import (
+    ArenaDetail,
+    ArenaList,
+    ArenaModel,
+    ArenaSummary,
+    MadeArtifact,
+    ModelArtifacts,
+    ShownPrompt,
+)
 from pipeline.contracts.ids import ID_PATTERN
 from producers.gateway.bodies import JSON, answer
 from producers.gateway.errors import GatewayError
 from producers.gateway.openapi import describe
 from producers.gateway.routes.parts import PathId, gateway_of
 from producers.gateway.service import Gateway
+from producers.gateway.showings import ARTIFACTS_PATH
+
+_MOST_ARTIFACTS: Final = 48
 
 router = APIRouter(tags=["boards"])
 
@@ -82,6 +93,35 @@ async def show_board(
         by = "" if method is None else f" by {method}"
         raise GatewayError(404, "no_board", f"arena {arena} has no board{by} at present")
     return Response(board, media_type=JSON)
+
+
+@router.get(
+    "/v1/arenas/{arena}/models/{model}/artifacts",
+    response_class=Response,
+    openapi_extra=describe({200: ("What the model made of late", ModelArtifacts)}, refused=(403, 404, 422, 429, 503)),
+)
+async def list_artifacts(
+    request: Request, arena: PathId, model: PathId, limit: Annotated[int, Query(ge=1, le=_MOST_ARTIFACTS)] = 12
+) -> Response:
+    """Return the newest artifacts of a model that were voted on and that nobody votes on now, the last shown first."""
+    gateway = gateway_of(request)
+    _count(gateway, request)
+    registered = gateway.watch.now.arena(arena)
+    if registered is None:
+        raise _unknown(arena)
+    if all(model != known.id for known in registered.models):
+        raise GatewayError(404, "unknown_model", f"there is no model {model} in arena {arena}")
+    found = await gateway.threads.run(gateway.dispatcher.newest_artifacts, arena, model, limit)
+    artifacts = tuple(
+        MadeArtifact(
+            artifact=ARTIFACTS_PATH + made.address,
+            media_type=made.media_type,
+            prompt=None if made.prompt is None else ShownPrompt(id=made.prompt.id, text=made.prompt.text),
+            shown_at=made.shown_at,
+        )
+        for made in found
+    )
+    return answer(ModelArtifacts(artifacts=artifacts))
 
 
 def _count(gateway: Gateway, request: Request) -> None:
