@@ -7,8 +7,8 @@ board and trend are fragments that draw themselves again in place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import pyarrow as pa
@@ -151,7 +151,8 @@ def _draw_board(opened: OpenArena, method: str, search: Search) -> None:
     except UnavailableError as unavailable:
         draw_notice(unavailable.notice)
         return
-    view, legend, table, hidden = _render(publication, _version(opened, publication), method, search.key, search)
+    published = (str(opened.source.path), opened.arena, publication.commit, publication.published_at)
+    view, legend, table, hidden = _render(_Asked(published, method, search.key, publication, search))
     if not _tell_state(view.board, describe_method(method).label):
         return
     draw_live("legend", legend)
@@ -236,28 +237,30 @@ def _title_of_trend(count: int) -> str:
     return f"The first {count} over time" if count > 1 else "Over time"
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _render(
-    _publication: Publication,
-    version: tuple[str, str, int, int],  # noqa: ARG001 - what the cache goes by, together with method and key
-    method: str,
-    key: tuple[Any, ...],  # noqa: ARG001
-    _search: Search,
-) -> tuple[BoardView, str, str | None, int]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be drawn. Two are equal if the same comes out: by what was published when, method, and search."""
+
+    published: tuple[str, str, int, int]
+    method: str
+    words: tuple[Any, ...]
+    publication: Publication = field(compare=False)
+    search: Search = field(compare=False)
+
+
+# Not Streamlit's cache: that keeps a lock of each key for ever, and looks at the function's signature each time.
+@lru_cache(maxsize=32)
+def _render(asked: _Asked) -> tuple[BoardView, str, str | None, int]:
     """Return the view, the legend, the table (None if nothing is found) and how many rows are left out of it.
 
     Made once for all who watch the same.
     """
-    note = describe_method(method)
-    view = view_board(_publication, method, note.unit)
-    rows = _search.find(view)
+    note = describe_method(asked.method)
+    view = view_board(asked.publication, asked.method, note.unit)
+    rows = asked.search.find(view)
     shown = rows[:SHOWN]
     table = render_board(view, shown, note) if shown else None
     return view, render_legend(note, view), table, len(rows) - len(shown)
-
-
-def _version(opened: OpenArena, publication: Publication) -> tuple[str, str, int, int]:
-    return str(opened.source.path), opened.arena, publication.commit, publication.published_at
 
 
 def _table_of(opened: OpenArena, method: str, search: Search) -> pa.Table:

@@ -25,6 +25,7 @@ PAUSE_FILE: Final = "voters-paused"
 """While it is in the demo's folder, simulated voters rest. The page makes and removes it."""
 
 _HOST: Final = "127.0.0.1"
+_PROMPTS: Final = 240  # so many that most pictures are in no open matchup, and may be shown on their model's page
 _LONGEST_STEP_S: Final = 1.0  # votes that came due in a longer one, such as a night's sleep, are dropped
 
 
@@ -99,7 +100,7 @@ def demo_events(world: SimulatedWorld, now: int) -> list[ControlEvent]:
     return [
         msgspec.structs.replace(event, model=msgspec.structs.replace(event.model, generator=generators[event.model.id]))
         if isinstance(event.model, Model)
-        else msgspec.structs.replace(event, prompts=list_prompts(len(world.prompt_pool)), settings=settings)
+        else msgspec.structs.replace(event, prompts=list_prompts(_PROMPTS), settings=settings)
         for event in world.arena_events(now)
     ]
 
