@@ -304,7 +304,7 @@ def test_a_worker_who_waits_is_answered_when_the_gateway_stops(tmp_path: Path, m
 
         def ask() -> None:
             with open_client(server.url, key) as client:
-                answers.append(client.post("/v1/work/lease", json={"worker": "w", "wait_s": 60}))
+                answers.append(client.post("/v1/work/lease", json={"worker": "w", "wait_s": 20}))
 
         thread = threading.Thread(target=ask)
         thread.start()
