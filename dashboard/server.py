@@ -47,6 +47,9 @@ _OPTIONS: Final = {
     "runner.postScriptGC": "false",
 }
 
+_ALLOCATOR: Final = {"MALLOC_ARENA_MAX": "2"}
+"""Each run of a page is a thread of its own: with an arena a thread, as glibc has it, much is kept and little used."""
+
 
 class DashboardError(Exception):
     """The app cannot be started. Says why and what to do."""
@@ -111,7 +114,7 @@ def _make_environment(store: Path, settings: AppSettings) -> dict[str, str]:
         PAUSE_VARIABLE: settings.pause_file and settings.pause_file.absolute(),
         REFRESH_VARIABLE: settings.refresh,
     }
-    inherited = {name: value for name, value in os.environ.items() if name not in told}
+    inherited = _ALLOCATOR | {name: value for name, value in os.environ.items() if name not in told}
     return inherited | {name: str(value) for name, value in told.items() if value is not None}
 
 

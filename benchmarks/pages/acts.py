@@ -29,6 +29,7 @@ def make_acts() -> tuple[Act, ...]:
         Act("model", "document.querySelector('tr[data-model] a').click()", _rows('[aria-label$="each other model"]')),
         Act("pairs", _go("Pairs"), "document.querySelector('.kw-matrix')"),
         Act("pairs predicted", _press("Predicted"), _matrix("predicted")),
+        Act("pairs seen", _press("Seen"), _matrix("seen")),
         Act("ranks", _go("Ranks"), f"{_title('Ranks')} && document.querySelector('canvas')"),
         Act("matchmaking", _go("Matchmaking"), "document.querySelector('.kw-amount')"),
         Act("operations", _go("Operations"), f"{_title('Operations')} && document.querySelector('.kw-panels')"),
