@@ -6,6 +6,7 @@ board and trend are fragments that draw themselves again in place.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -46,6 +47,8 @@ SHOWN: Final = 200
 """Rows drawn at most: each publication sends them all to every reader."""
 ALL_METHODS: Final = "all"
 """In place of a method: their boards side by side."""
+
+_RENDERING: Final = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +251,18 @@ class _Asked:
     search: Search = field(compare=False)
 
 
-# Not Streamlit's cache: that keeps a lock of each key for ever, and looks at the function's signature each time.
-@lru_cache(maxsize=32)
 def _render(asked: _Asked) -> tuple[BoardView, str, str | None, int]:
     """Return the view, the legend, the table (None if nothing is found) and how many rows are left out of it.
 
     Made once for all who watch the same.
     """
+    with _RENDERING:
+        return _render_anew(asked)
+
+
+# Not Streamlit's cache: that keeps a lock of each key for ever, and looks at the function's signature each time.
+@lru_cache(maxsize=32)
+def _render_anew(asked: _Asked) -> tuple[BoardView, str, str | None, int]:
     note = describe_method(asked.method)
     view = view_board(asked.publication, asked.method, note.unit)
     rows = asked.search.find(view)

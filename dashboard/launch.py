@@ -20,8 +20,8 @@ import dashboard
 from dashboard.pairs.table import tabulate_pairs
 from pipeline.rating.pair_counts import Kind, PairCounts, pack_code
 
-_SCRIPTS: Final = ("dashboard.app", "dashboard.screens", "dashboard.launch")
-"""What draws a page when it is imported, and this."""
+_SCRIPTS: Final = ("dashboard.app", "dashboard.launch")
+"""What draws a page when it is imported, and this. The screens are no package, and not found."""
 _LATER: Final = ("pandas", "PIL.Image")
 """What Streamlit imports when it draws."""
 _PATIENCE_S: Final = 3.0
@@ -40,7 +40,7 @@ class LeftReaders(logging.Filter):
 def import_pages() -> None:
     """Import all modules of the app."""
     modules = [module.name for module in pkgutil.walk_packages(dashboard.__path__, "dashboard.")]
-    for name in [name for name in modules if not name.startswith(_SCRIPTS)] + list(_LATER):
+    for name in [name for name in modules if name not in _SCRIPTS] + list(_LATER):
         importlib.import_module(name)
 
 

@@ -16,8 +16,8 @@ LIVE: Final = "kwise_live"
 def draw_live(key: str, html: str) -> None:
     """Draw HTML; drawn again under the same key, the browser changes only what differs.
 
-    Unlike `st.html` nothing sanitizes it, which takes the browser most of the time that a big table takes: all text
-    from data has passed through `markup.escape_text`. `key` tells what is drawn apart, within a page.
+    Unlike with `st.html`, nothing sanitizes it: that would be most of a big table's time in the browser. So all text
+    from data has to have passed through `markup.escape_text`. `key` tells apart what a page draws.
     """
     _live()(key=key, data=html)
 

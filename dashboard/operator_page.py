@@ -18,12 +18,10 @@ from dashboard.operator_login import draw_login, draw_logout, is_logged_in, pass
 from dashboard.operator_queue import ArenaQueue, fetch_queue, render_queue
 from dashboard.operator_trend import HEIGHT, make_operations_trend, tabulate_samples
 from dashboard.operator_weights import render_weights
-from dashboard.pace import CHART_EVERY, TABLE_EVERY
+from dashboard.pace import CHART_EVERY, KEPT_ASKED, TABLE_EVERY
 from dashboard.server import PASSWORD_VARIABLE, gateway_url
 from dashboard.shell import open_source
 from dashboard.source import Source, UnavailableError
-
-"""Seconds between two drawings; a sample is added every 5 s."""
 
 _TITLE: Final = render_title("Operations")
 _ARENAS: Final = 6
@@ -67,7 +65,7 @@ def _draw_queue(gateway: str) -> None:
     draw_live("queue", render_queue(_ask_queue(gateway)))
 
 
-@st.cache_resource(ttl=CHART_EVERY / 2, max_entries=4, show_spinner=False)
+@st.cache_resource(ttl=KEPT_ASKED, max_entries=4, show_spinner=False)
 def _ask_queue(gateway: str) -> list[ArenaQueue] | None:
     """Ask once for all who look at the same time."""
     return fetch_queue(gateway)

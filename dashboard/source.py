@@ -5,6 +5,7 @@ What was read is kept for a while (`dashboard.pace`), so that the store is read 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -33,6 +34,8 @@ KEPT_ANSWERS: Final = 64
 """Of one kind; the least recently asked for goes first."""
 RECENT_VOTES: Final = 20_000
 """Archived rows that pages look at, of all arenas."""
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -103,8 +106,8 @@ class UnavailableError(Exception):
 class _Kept(Generic[T]):
     """The last answer to one question, asked again after some seconds. An answer may be an exception.
 
-    With `helper` a reader who comes when it is due gets the last one still, if that is not older than `LATE`,
-    and the helper asks: nobody waits for what takes long.
+    With `helper` a reader who comes when it is due still gets the last one, unless it is an exception or more than
+    `LATE` too old, and the helper asks: nobody waits for what takes long.
     """
 
     def __init__(self, ask: Callable[[], T], seconds: float = KEPT, helper: Executor | None = None) -> None:
@@ -113,6 +116,7 @@ class _Kept(Generic[T]):
         self._helper = helper
         self._lock = threading.Lock()
         self._is_asked = False
+        self._kept = 0
         self._answer: T | UnavailableError | None = None
         self._until = 0.0
 
@@ -120,11 +124,12 @@ class _Kept(Generic[T]):
         with self._lock:
             late = time.monotonic() - self._until
             if late >= 0:
-                if self._helper is None or self._answer is None or late >= LATE:
+                can_wait = self._answer is not None and not isinstance(self._answer, UnavailableError) and late < LATE
+                if self._helper is None or not can_wait:
                     self._keep(self._find())
                 elif not self._is_asked:
                     self._is_asked = True
-                    self._helper.submit(self._find_and_keep)
+                    self._helper.submit(self._find_and_keep, self._kept)
             answer = self._answer
         if isinstance(answer, UnavailableError):
             raise UnavailableError(answer.notice)
@@ -137,12 +142,21 @@ class _Kept(Generic[T]):
         except UnavailableError as error:
             return error
 
-    def _find_and_keep(self) -> None:
-        found = self._find()
+    def _find_and_keep(self, kept: int) -> None:
+        """Ask; `kept`: how many answers there were. What came meanwhile was asked for later, and stays."""
+        try:
+            found = self._find()
+        except Exception:
+            _LOGGER.exception("what the pages show could not be found out")
+            with self._lock:
+                self._is_asked = False  # the next reader asks again, and meets the error once the answer is too old
+            return
         with self._lock:
-            self._keep(found)
+            if kept == self._kept:
+                self._keep(found)
 
     def _keep(self, answer: T | UnavailableError) -> None:
+        self._kept += 1
         self._answer = answer
         self._until = time.monotonic() + self._seconds
         self._is_asked = False

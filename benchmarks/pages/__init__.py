@@ -1,1 +1,1 @@
-"""How fast the pages answer, with 200 models and a million votes, and whether they stay small."""
+"""How fast the pages answer, with 200 models and a million votes."""

@@ -6,7 +6,7 @@ import os
 import statistics
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,23 @@ from playwright.sync_api import Browser
 from benchmarks.machine import describe_machine, describe_versions, hand_out, parse_options
 from benchmarks.pages.acts import BOARD, make_acts
 from benchmarks.pages.browser import new_context, open_browser, time_act, time_first
-from benchmarks.pages.world import keep_voting, run_arena
+from benchmarks.pages.world import Arena, keep_voting, run_arena
 from dashboard.server import run_dashboard
+from pipeline.contracts.log import VOTES
+from producers.simulate.world import SimulatedWorld
 
 MODELS = 200
 RATE = 50.0
 _PAUSE_MS = 1_000
 _VIEWERS = 4
 _WATCHED_S = 20.0
-TARGETS = {"first_page_ms": 2_000, "first_page_of_a_server_ms": 2_000, "interaction_ms": 200}
+_COUNTED = "document.querySelector('.kw-figures dd').textContent"
+TARGETS = {
+    "first_page_ms": 2_000,
+    "first_page_of_a_server_ms": 2_000,
+    "interaction_ms": 200,
+    "vote_to_board_max_ms": 2_000,
+}
 
 
 def measure_first_pages(browser: Browser, store: Path, servers: int) -> dict[str, int]:
@@ -55,6 +63,25 @@ def measure_acts(browser: Browser, store: Path, turns: int) -> dict[str, int]:
         "interaction_ms": _median(every),
         "interaction_p95_ms": round(statistics.quantiles(every, n=20)[-1]),
     } | {f"{name.replace(' ', '_')}_ms": _median(tooks) for name, tooks in acts.items()}
+
+
+def measure_moves(browser: Browser, arena: Arena, votes: int) -> dict[str, int]:
+    """Return ms from a vote in the log to the board in a browser that counts it: the median and the longest."""
+    took: list[float] = []
+    with (
+        run_dashboard(arena.store) as (address, _pid),
+        new_context(browser) as context,
+        closing(arena.log.writer()) as log,
+    ):
+        page = context.new_page()
+        time_first(page, address, BOARD)
+        for vote in SimulatedWorld(models=MODELS, seed=3).batches(votes, rate=1.0, batch_size=1):
+            page.wait_for_timeout(_PAUSE_MS + 37 * len(took))  # at all times between two drawings
+            before, started = page.evaluate(_COUNTED), time.perf_counter()
+            log.append(VOTES, vote.records())
+            page.wait_for_function(f"before => {_COUNTED} !== before", arg=before)
+            took.append(1_000 * (time.perf_counter() - started))
+    return {"vote_to_board_ms": _median(took), "vote_to_board_max_ms": round(max(took))}
 
 
 def measure_viewers(browser: Browser, store: Path) -> dict[str, float]:
@@ -93,6 +120,7 @@ def main() -> None:
         browser = stack.enter_context(open_browser())
         figures |= measure_first_pages(browser, arena.store, servers)
         figures |= measure_acts(browser, arena.store, turns)
+        figures |= measure_moves(browser, arena, 3 if options.quick else 30)
         stack.enter_context(keep_voting(arena, RATE))
         voted = measure_first_pages(browser, arena.store, servers) | measure_acts(browser, arena.store, turns)
         figures |= {"votes_per_s": RATE} | {f"voted_in_{name}": value for name, value in voted.items()}

@@ -16,15 +16,14 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--enable-precise-memory-info",
-    "--js-flags=--expose-gc",
 )
 _LIMIT_MS = 60_000
 
-# Looks at each change of the page, and at each frame, until `is_there` holds.
+# Looks at each frame until `is_there` holds.
 _WATCH = """
 ([act, isThere]) => new Promise((resolve, reject) => {
   const there = new Function('return (' + isThere + ')');
+  if (there()) return reject(new Error('there before: ' + isThere));
   const late = setTimeout(() => reject(new Error('not there: ' + isThere)), 60000);
   const started = performance.now();
   const look = () => {

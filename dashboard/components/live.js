@@ -1,5 +1,6 @@
-// Shows HTML that is drawn again and again: only what differs is touched, so a reader's selection, focus and place stay,
-// and a big table costs little. All text in it was escaped where it was rendered.
+// Shows HTML that is drawn again and again: only what differs is touched, so a reader's selection and place stay, and a
+// big table costs little. Rows are told apart by data-model, which is unique in a table; what a reader may open or fill
+// in (<details>, fields) is not for here. All text was escaped where it was rendered.
 const FIRST_ROWS = 40; // more than a screen shows; a table's other rows come after the next frame
 
 export default function ({ parentElement, data }) {
@@ -8,9 +9,11 @@ export default function ({ parentElement, data }) {
   box.kwShown = data;
   box.className = "kw-live";
   const fresh = parse(data);
-  const isLong = [...fresh.querySelectorAll("tbody")].filter(cut).length > 0;
+  cancelAnimationFrame(box.kwFrame);
+  // A hidden tab has no frames: there all is drawn at once.
+  const isLong = !document.hidden && [...fresh.querySelectorAll("tbody")].filter(cut).length > 0;
   update(box, fresh, isLong);
-  if (isLong) afterFrame(() => box.kwShown === data && update(box, parse(data), false));
+  if (isLong) box.kwFrame = requestAnimationFrame(() => setTimeout(() => update(box, parse(box.kwShown), false)));
 }
 
 function parse(html) {
@@ -24,10 +27,6 @@ function cut(table) {
   const others = [...table.rows].slice(FIRST_ROWS);
   others.forEach((row) => row.remove());
   return others.length > 0;
-}
-
-function afterFrame(act) {
-  requestAnimationFrame(() => setTimeout(act));
 }
 
 function update(box, fresh, isBegun) {

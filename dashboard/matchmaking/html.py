@@ -87,7 +87,9 @@ def render_proposals(proposals: Sequence[Proposal], names: Mapping[str, str], ar
 
 
 def _render_set(proposal: Proposal, names: Mapping[str, str], arena: str) -> Markup:
-    links = ", ".join(link_model(names.get(model, model), arena, model).html for model in proposal.matchup.models)
+    # Not in the order of the slots: somebody may have the matchup before them.
+    models = sorted(proposal.matchup.models, key=lambda model: names.get(model, model))
+    links = ", ".join(link_model(names.get(model, model), arena, model).html for model in models)
     return Markup(f'{links}<small class="kw-sub">{escape_text(proposal.reason)}</small>')
 
 

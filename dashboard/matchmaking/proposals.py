@@ -19,9 +19,7 @@ NEW: Final = 10
 
 PROPOSAL_SCHEMA: Final = pa.schema(
     [
-        ("matchup_id", pa.string()),
         ("models", pa.list_(pa.string())),
-        ("prompt", pa.string()),
         ("policy", pa.string()),
         ("propensity", pa.float64()),
         ("times_chance", pa.float64()),
@@ -33,7 +31,10 @@ PROPOSAL_SCHEMA: Final = pa.schema(
         ("expires", pa.int64()),
     ]
 )
-"""One row an open matchup; times in ms since 1970 UTC."""
+"""One row an open matchup; times in ms since 1970 UTC.
+
+Somebody may have it before them: nothing here tells them which of its models is in which slot, or which row is theirs.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,9 @@ def tabulate_proposals(proposals: Sequence[Proposal]) -> pa.Table:
         {
             **{
                 name: getattr(each.matchup, name)
-                for name in ("matchup_id", "models", "policy", "propensity", "priority", "commit", "created", "expires")
+                for name in ("policy", "propensity", "priority", "commit", "created", "expires")
             },
-            "prompt": None if each.matchup.prompt is None else each.matchup.prompt.id,
+            "models": sorted(each.matchup.models),
             "times_chance": each.times_chance,
             "doubt_bits": each.doubt,
             "reason": each.reason,

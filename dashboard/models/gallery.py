@@ -13,7 +13,7 @@ from dashboard.pace import MADE_EVERY
 
 _TITLE: Final = render_section("Newest work", "voted on, the last shown first")
 _NOTHING: Final = render_legend("Nothing to show: work appears when it was voted on, and nobody has it in a matchup.")
-_AWAY: Final = render_legend("The gateway does not answer: it keeps what the models made.")
+_AWAY: Final = render_legend("The gateway, which keeps what models made, says nothing of this one.")
 _NO_PROMPT: Final = "Made without a prompt"
 
 
@@ -38,7 +38,8 @@ def _draw_made(place: int, made: Made) -> None:
     elif made.media_type.startswith("video/"):
         st.video(made.data, made.media_type, muted=True, loop=True, alt=clean_text(prompt))
     else:
-        text = f'<p class="kw-made-text">{escape_text(made.data.decode())}</p>'
+        lines = "<br>".join(map(escape_text, made.data.decode().splitlines()))
+        text = f'<p class="kw-made-text">{lines}</p>'
         draw_live(f"made-{place}", text + _render_caption(prompt))
         return
     draw_live(f"made-{place}", _render_caption(prompt, is_said=True))

@@ -170,12 +170,11 @@ class ArenaDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MadeArtifact(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model made, as it was shown at `shown_at` and voted on. `artifact` is a path on the gateway."""
+    """What a model made, and what it was asked for. `artifact` is a path on the gateway."""
 
     artifact: str
     media_type: str
     prompt: ShownPrompt | None
-    shown_at: int
 
 
 class ModelArtifacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from typing import Final
 from playwright.sync_api import Browser, CDPSession, Page
 
 from dashboard.server import AppSettings, run_dashboard
+from pipeline.contracts.arena import Model
 from pipeline.store.duck_store import DuckStore
 from tests.dashboard.made_store import make_publication, make_store, publish
 
@@ -20,12 +21,14 @@ REFRESH_S: Final = 0.04
 """Asked for between two drawings; machines are slower."""
 _LIMIT_MS: Final = 600_000
 
-# One callback a drawing that changed the board: the changes of a drawing come together.
+# A drawing that changed the board changes its first row, once.
 _COUNT = """
 () => {
   window.drawn = 0;
   const board = document.querySelector('.kw-board').closest('.kw-live');
-  new MutationObserver(() => { window.drawn += 1; })
+  const first = () => board.querySelector('tbody tr').textContent;
+  let seen = first();
+  new MutationObserver(() => { if (first() !== seen) { seen = first(); window.drawn += 1; } })
     .observe(board, {childList: true, characterData: true, attributes: true, subtree: true});
 }
 """
@@ -42,9 +45,10 @@ class Sample:
     server_mb: float
 
 
-def soak(browser: Browser, folder: Path, drawings: int, samples: int) -> list[Sample]:
+def soak(browser: Browser, folder: Path, drawings: int, samples: int, models: int = 12) -> list[Sample]:
     """Watch a board until it has been drawn `drawings` times with other numbers; look `samples` times on the way."""
-    with make_store(folder, make_publication(votes=1_000)) as store, _publishing(store):
+    named = [Model(id=f"m-{number}", name=f"Model {number}") for number in range(models)]
+    with make_store(folder, make_publication(models=named, votes=1_000)) as store, _publishing(store, named):
         settings = AppSettings(refresh=REFRESH_S)
         with run_dashboard(store.path, settings) as (address, server), browser.new_context() as context:
             page = context.new_page()
@@ -81,14 +85,14 @@ def _resident_mb(process: int) -> float:
 
 
 @contextmanager
-def _publishing(store: DuckStore) -> Iterator[None]:
+def _publishing(store: DuckStore, models: Sequence[Model]) -> Iterator[None]:
     """Publish other numbers as often as pages look, while the block runs."""
     ended = threading.Event()
 
     def work() -> None:
         commit = 41
         while not ended.wait(REFRESH_S):
-            publish(store, make_publication(votes=1_000 + commit, commit=commit))
+            publish(store, make_publication(models=models, votes=1_000 + commit, commit=commit))
             commit += 1
 
     thread = threading.Thread(target=work)

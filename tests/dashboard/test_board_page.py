@@ -9,14 +9,8 @@ import msgspec
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard.pace import KEPT
-from dashboard.source import Source, UnavailableError
 from pipeline.contracts.arena import Model
-from pipeline.contracts.snapshot import Publication
 from pipeline.store.duck_store import DuckStore
-from pipeline.store.errors import ReaderError
-from pipeline.store.manifest import Heartbeat, Manifest
-from pipeline.store.reader import StoreReader
 from tests.conftest import ROOT, wait_until
 from tests.dashboard.conftest import html_of
 from tests.dashboard.made_store import MODELS, SCRIPT, make_publication, make_store, publish, wall_ms
@@ -163,59 +157,3 @@ def test_board_of_many_models_is_cut_and_says_so(start: Start, folder: Path) -> 
         html = html_of(start())
     assert html.count("data-model=") == 200
     assert "30 more models below" in html
-
-
-class FakeReader:
-    """Answers like `StoreReader`, counts how often it is asked, and can be told to fail."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.error: Exception | None = None
-
-    def manifest(self) -> Manifest:
-        raise AssertionError
-
-    def heartbeat(self) -> Heartbeat | None:
-        if self.error:
-            raise self.error
-        return None
-
-    def publication(self, arena: str) -> Publication:
-        self.asked += 1
-        if self.error:
-            raise self.error
-        return make_publication(arena)
-
-    recent = StoreReader.recent
-    history = StoreReader.history
-    precision = StoreReader.precision
-    publication_with_counts = StoreReader.publication_with_counts
-    recent_votes = StoreReader.recent_votes
-    dead_letters = StoreReader.dead_letters
-
-
-def test_source_reads_once_for_all_who_ask_at_the_same_time(folder: Path) -> None:
-    reader = FakeReader()
-    source = Source(folder, reader)
-    assert source.publication("a") is source.publication("a")
-    assert reader.asked == 1
-    wait_until(lambda: source.publication("a") and reader.asked == 2, timeout=10 * KEPT + 5)
-
-
-@pytest.mark.parametrize(
-    ("error", "title"),
-    [
-        (ReaderError("no store", retriable=True), "Waiting for a store"),
-        (ReaderError("a file is missing"), "The store cannot be read"),
-        (PermissionError(13, "Permission denied"), "The store cannot be read"),
-        (msgspec.DecodeError("truncated"), "The store cannot be read"),
-    ],
-)
-def test_source_puts_errors_into_words(folder: Path, error: Exception, title: str) -> None:
-    reader = FakeReader()
-    reader.error = error
-    source = Source(folder, reader)
-    for read in (source.heartbeat, lambda: source.publication("a")):
-        with pytest.raises(UnavailableError) as caught:
-            read()
-        assert caught.value.notice.title == title

@@ -102,8 +102,24 @@ def test_long_board_fills_after_its_first_rows(board: Page, store: DuckStore, ad
     publish(store, make_publication("many", title="Many", models=many, votes=5_000, commit=9))
     board.goto(f"{address}/?arena=many")
     expect(board.locator("tr[data-model]")).to_have_count(120, timeout=30_000)
-    shown = board.locator("tr[data-model]").evaluate_all("rows => rows.map(row => row.dataset.model)")
-    assert shown == [rating.model for rating in StoreReader(store.path).board("many", "posterior").models]
+    rows = board.locator("tr[data-model]")
+    order = "rows => rows.map(row => row.dataset.model)"
+    published = [rating.model for rating in StoreReader(store.path).board("many", "posterior").models]
+    assert rows.evaluate_all(order) == published
+    publish(store, make_publication("many", title="Many", models=many[99:19:-1], votes=6_000, commit=10))
+    expect(rows).to_have_count(80, timeout=10_000)
+    published = [rating.model for rating in StoreReader(store.path).board("many", "posterior").models]
+    wait_until(lambda: rows.evaluate_all(order) == published)
+
+
+def test_hidden_tab_has_all_rows_although_it_has_no_frames(board: Page, store: DuckStore, address: str) -> None:
+    board.add_init_script(
+        "Object.defineProperty(document, 'hidden', {get: () => true}); window.requestAnimationFrame = () => 0;"
+    )
+    many = [Model(id=f"m-{number}", name=f"Model {number}") for number in range(90)]
+    publish(store, make_publication("many", title="Many", models=many, votes=7_000, commit=11))
+    board.goto(f"{address}/?arena=many")
+    expect(board.locator("tr[data-model]")).to_have_count(90, timeout=30_000)
 
 
 def test_method_arena_and_words_are_chosen_and_kept_in_the_address(board: Page, address: str) -> None:

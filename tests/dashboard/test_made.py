@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from PIL.ExifTags import Base
+from PIL.PngImagePlugin import PngInfo
 from streamlit.testing.v1 import AppTest
 
 from dashboard.live import LIVE
@@ -53,7 +55,7 @@ class FakeGateway:
             raise self.refusal
         listed = [(path, media_type) for path, (media_type, _) in self.kept.items()]
         return tuple(
-            MadeArtifact(artifact=path, media_type=media_type, prompt=self.prompt, shown_at=1)
+            MadeArtifact(artifact=path, media_type=media_type, prompt=self.prompt)
             for path, media_type in listed[:limit]
         )
 
@@ -67,7 +69,7 @@ class FakeGateway:
 
 def forget() -> None:
     made.ask_made.clear()
-    made._fetch.clear()
+    made._fetch.cache_clear()
 
 
 @pytest.fixture
@@ -146,6 +148,39 @@ def test_pictures_become_small_and_lose_what_else_is_in_them(kind: str, mode: st
     assert read_quality(marked) is None
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_comments_are_lost(kind: str) -> None:
+    written, told = BytesIO(), PngInfo()
+    told.add_text("comment", "made by kolors")
+    Image.new("RGB", (8, 8)).save(written, kind, comment="made by kolors", pnginfo=told)
+    assert b"kolors" in written.getvalue()
+    small = shrink_picture(written.getvalue())
+    assert small is not None
+    assert b"kolors" not in small
+
+
+def test_transparent_is_white_and_pictures_stand_upright() -> None:
+    written = BytesIO()
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(written, "PNG")
+    small = shrink_picture(written.getvalue())
+    assert small is not None
+    with Image.open(BytesIO(small)) as picture:
+        assert min(picture.getextrema()[0]) > 250  # type: ignore[arg-type]
+    turned, exif = BytesIO(), Image.Exif()
+    exif[Base.Orientation] = 6
+    Image.new("RGB", (100, 50)).save(turned, "JPEG", exif=exif)
+    upright = shrink_picture(turned.getvalue())
+    assert upright is not None
+    with Image.open(BytesIO(upright)) as picture:
+        assert picture.size == (50, 100)
+
+
+def test_picture_too_large_to_unfold_is_none() -> None:
+    written = BytesIO()
+    Image.new("1", (6_000, 6_000)).save(written, "PNG")
+    assert shrink_picture(written.getvalue()) is None
+
+
 def test_picture_that_claims_to_be_huge_is_none() -> None:
     header = struct.pack(">IIBBBBB", 1 << 20, 1 << 20, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + header
@@ -189,16 +224,17 @@ def test_prompts_of_strangers_stay_text(open_page: OpenPage, gateway: FakeGatewa
 
 
 def test_clips_and_texts_are_shown_too(open_page: OpenPage, gateway: FakeGateway) -> None:
-    gateway.add("text/plain", f"A poem {SCRIPT}".encode())
+    gateway.add("text/plain", f"A poem {SCRIPT}\nof two lines".encode())
     gateway.add("video/mp4", b"clip")
     app = open_page("model", model="kolors")
     (video,) = [element.proto for element in app.get("video")]
     assert (video.muted, video.alt) == (True, "a cat")
     text = next(caption for caption in captions_of(app) if "kw-made-text" in caption)
     assert "A poem &lt;script" in text
+    assert "<br>of two lines" in text
 
 
-@pytest.mark.parametrize(("refusal", "said"), [(None, "Nothing to show"), (AWAY, "The gateway does not answer")])
+@pytest.mark.parametrize(("refusal", "said"), [(None, "Nothing to show"), (AWAY, "says nothing of this one")])
 def test_page_says_why_there_is_nothing(
     open_page: OpenPage, gateway: FakeGateway, refusal: Exception | None, said: str
 ) -> None:

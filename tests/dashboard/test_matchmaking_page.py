@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 import msgspec
 import pyarrow as pa
 import pytest
 
-from dashboard.matchmaking.html import format_ratio, render_coverage, render_ratios
+from dashboard.matchmaking.html import format_ratio, render_coverage, render_proposals, render_ratios
 from dashboard.matchmaking.information import describe_lately, make_information_chart, measure_information
 from dashboard.matchmaking.proposals import (
     PROPOSAL_SCHEMA,
@@ -65,13 +66,22 @@ def test_proposals_come_urgent_ones_first_and_are_written_whole() -> None:
     assert [each.matchup.matchup_id for each in found] == ["m4", "m0", "m1", "m2", "m3"]
     table = tabulate_proposals(found)
     assert table.schema == PROPOSAL_SCHEMA
-    assert table["models"][0].as_py() == list(matchups[4].models)
+    assert table["priority"].to_pylist() == [1, 0, 0, 0, 0]
+
+
+def test_who_votes_cannot_read_from_the_page_which_model_is_where() -> None:
+    matchups = make_matchups("a", MODELS, 5)
+    assert any(list(each.models) != sorted(each.models) for each in matchups)
+    found = judge_proposals(matchups, TABLE, KNOWN, NAMES)
+    table = tabulate_proposals(found)
+    assert not {"matchup_id", "prompt"} & set(table.column_names)
+    assert all(models == sorted(models) for models in table["models"].to_pylist())
+    drawn = re.findall(r">([^<>]+)</a>", render_proposals(found, NAMES, "a", 0))
+    assert drawn == [name for each in found for name in sorted(NAMES[model] for model in each.matchup.models)]
 
 
 def test_matchup_type_has_the_fields_that_are_written() -> None:
-    assert {"matchup_id", "models", "policy", "priority", "commit", "created", "expires"} <= set(
-        Matchup.__struct_fields__
-    )
+    assert {"models", "policy", "priority", "commit", "created", "expires"} <= set(Matchup.__struct_fields__)
 
 
 def precision_of(*boards: tuple[int, int, float]) -> pa.Table:

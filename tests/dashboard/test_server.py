@@ -85,7 +85,15 @@ def test_app_learns_of_gateway_and_password_from_its_options_alone(
     monkeypatch.setenv("KWISE_OPERATOR_PASSWORD_FILE", "stale")
     bare = _make_environment(tmp_path, AppSettings())
     assert not {"KWISE_GATEWAY", "KWISE_OPERATOR_PASSWORD_FILE"} & set(bare)
-    told = _make_environment(tmp_path, AppSettings(gateway="http://gateway", operator_password=tmp_path / "password"))
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
+    told = _make_environment(
+        tmp_path,
+        AppSettings(
+            gateway="http://gateway", operator_password=tmp_path / "password", pause_file=tmp_path / "rest", refresh=2.5
+        ),
+    )
+    assert (told["KWISE_APP_REFRESH"], told["KWISE_PAUSE_FILE"]) == ("2.5", str(tmp_path / "rest"))
+    assert told["MALLOC_ARENA_MAX"] == "7"
     assert told["KWISE_GATEWAY"] == "http://gateway"
     assert told["KWISE_OPERATOR_PASSWORD_FILE"] == str(tmp_path / "password")
 

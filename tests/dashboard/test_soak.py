@@ -16,11 +16,16 @@ def test_rise_is_that_of_the_floor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("drawings", "most"),
-    [(400, 0.05), pytest.param(30_000, 0.02, marks=[pytest.mark.slow, pytest.mark.timeout(7_200)])],
+    ("drawings", "models", "most"),
+    [
+        pytest.param(240, 44, 0.05, marks=pytest.mark.timeout(600)),  # more models than a table draws at once
+        pytest.param(30_000, 12, 0.02, marks=[pytest.mark.slow, pytest.mark.timeout(14_400)]),
+    ],
 )
-def test_page_and_server_stay_as_big_as_they_are(browser: Browser, tmp_path: Path, drawings: int, most: float) -> None:
-    samples = soak(browser, tmp_path / "store", drawings, samples=40)
+def test_page_and_server_stay_as_big_as_they_are(
+    browser: Browser, tmp_path: Path, drawings: int, models: int, most: float
+) -> None:
+    samples = soak(browser, tmp_path / "store", drawings, 40, models)
     rises = {
         name: rise([getattr(sample, name) for sample in samples])
         for name in ("heap_mb", "server_mb", "nodes", "listeners")

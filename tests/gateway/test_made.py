@@ -33,7 +33,6 @@ def test_what_was_voted_on_is_there_for_everybody(system: System) -> None:
             assert found is not None
             slot = shown.slots[line.slot]
             assert (found.artifact, found.media_type) == (slot.artifact, slot.media_type)
-            assert found.shown_at > 0
             picture = stranger.artifact(found)
             assert picture == stranger.artifact(found.artifact) == stranger.artifact(slot)
             skills = dict(zip(system.world.model_ids, system.world.skills.tolist(), strict=True))
@@ -50,7 +49,7 @@ def test_answer_says_nothing_of_who_voted(system: System) -> None:
         assert response.status_code == 200
         assert "set-cookie" not in response.headers
         (each, *_) = response.json()["artifacts"]
-        assert each.keys() == {"artifact", "media_type", "prompt", "shown_at"}
+        assert each.keys() == {"artifact", "media_type", "prompt"}
         assert each["prompt"].keys() == {"id", "text"}
 
 
@@ -98,12 +97,12 @@ def test_client_asks_for_what_it_names() -> None:
     def handle(request: httpx.Request) -> httpx.Response:
         seen.append(request.url.raw_path.decode())
         made = {"artifact": "/v1/artifacts/x", "media_type": "text/plain", "prompt": {"id": "p", "text": None}}
-        return httpx.Response(200, json={"artifacts": [{**made, "shown_at": 7}]})
+        return httpx.Response(200, json={"artifacts": [made]})
 
     with httpx.Client(transport=httpx.MockTransport(handle)) as http:
         found = Client("http://gateway", http=http).model_artifacts("a/b", "m?", 3)
     prompt = ShownPrompt(id="p", text=None)
-    assert found == (MadeArtifact(artifact="/v1/artifacts/x", media_type="text/plain", prompt=prompt, shown_at=7),)
+    assert found == (MadeArtifact(artifact="/v1/artifacts/x", media_type="text/plain", prompt=prompt),)
     assert seen == ["/v1/arenas/a%2Fb/models/m%3F/artifacts?limit=3"]
 
 

@@ -117,7 +117,6 @@ async def list_artifacts(
             artifact=ARTIFACTS_PATH + made.address,
             media_type=made.media_type,
             prompt=None if made.prompt is None else ShownPrompt(id=made.prompt.id, text=made.prompt.text),
-            shown_at=made.shown_at,
         )
         for made in found
     )

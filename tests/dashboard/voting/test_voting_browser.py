@@ -174,7 +174,9 @@ def test_rank_by_mouse_with_a_tie_and_undo(page: Page, system: System) -> None:
 
 def test_rank_by_clicks_in_order(page: Page, system: System) -> None:
     booth = Booth(page, system)
-    expect_accessible(page)
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        expect_accessible(page)
     for letter, place in (("C", "1st"), ("A", "2nd"), ("D", "3rd")):
         booth.press(f"Make Picture {letter} {place}")
     assert (booth.order(), booth.places()) == ("CADB", "1 2 3 4")
@@ -257,7 +259,9 @@ def test_one_answer_to_all(page: Page, system: System, name: str, mode: int) -> 
 def test_rank_by_touch_on_a_phone(small: Page, system: System) -> None:
     booth = Booth(small, system)
     expect_no_overflow(small)
-    expect_accessible(small)
+    for scheme in ("dark", "light"):
+        small.emulate_media(color_scheme=scheme)
+        expect_accessible(small)
     touch_drag(small, booth.card("B").locator(".grip"), booth.card("A"), 0.05)
     expect(small.locator(".card").first).to_have_attribute("data-slot", "1")
     touch_drag(small, booth.card("D").locator(".grip"), booth.card("C"), 0.5)
