@@ -15,9 +15,16 @@ from producers.simulate.pictures import read_quality
 from tests.cli.stores import make_store
 from tests.conftest import wait_until
 from tests.end_to_end.jobs import make_log
-from tests.gateway.systems import ARENA, System, make_settings, vote_on
+from tests.gateway.systems import ARENA, System, make_settings, running_system, vote_on
 
 PROMPT = "a picture that is shown *once*"
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system of its own: what others have asked for would be made first."""
+    with running_system(tmp_path_factory.mktemp("made"), refuse="forbidden") as running:
+        yield running
 
 
 def test_what_was_voted_on_is_there_for_everybody(system: System) -> None:
