@@ -99,8 +99,8 @@ def _explain(
         return f"chosen by {matchup.policy}"
     if ratio is not None and ratio < 1:
         return "so that no set is impossible"
-    _, first, second = max(pairs)
-    return f"{names.get(first, first)} or {names.get(second, second)}: least is known of their order"
+    doubted = sorted(names.get(model, model) for model in max(pairs)[1:])  # not in the order of the slots
+    return f"{' or '.join(doubted)}: least is known of their order"
 
 
 def tabulate_proposals(proposals: Sequence[Proposal]) -> pa.Table:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -31,6 +31,8 @@ THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 VOTES = 400
 """Enough for an order, few enough for intervals that can be seen."""
 LIMIT_MS = 120_000
+BALLOTS = 10
+"""Cast by hand: pages of models show what they made once it was voted on."""
 PAGES = {
     "vote": ".card .picture img",
     "model": ".kw-outcomes",
@@ -75,6 +77,9 @@ def take_pictures(address: str, folder: Path) -> None:
             page.goto(address)
         for page in pages.values():
             page.get_by_text(str(VOTES), exact=True).first.wait_for(timeout=LIMIT_MS)
+        vote(pages["light"], address)
+        pages["light"].goto(address)
+        pages["light"].locator("tr[data-model]").first.wait_for(timeout=LIMIT_MS)
         for theme, page in pages.items():
             page.get_by_test_id("stStatusWidget").wait_for(state="hidden")
             page.screenshot(path=folder / f"board-{theme}.png", animations="disabled")
@@ -85,6 +90,16 @@ def take_pictures(address: str, folder: Path) -> None:
                 page.get_by_test_id("stStatusWidget").wait_for(state="hidden")
                 page.screenshot(path=folder / f"{name}-{theme}.png", animations="disabled")
         browser.close()
+
+
+def vote(page: Page, address: str) -> None:
+    """Vote on some matchups."""
+    page.goto(f"{address}/vote")
+    for _ in range(BALLOTS):
+        page.get_by_role("radio", name="Best only").check(timeout=LIMIT_MS)
+        page.get_by_role("button", name="Picture A is best").click()
+        page.get_by_role("button", name="Send now").click()
+        page.get_by_role("button", name="Next matchup").click()
 
 
 if __name__ == "__main__":

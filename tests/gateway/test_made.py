@@ -23,7 +23,7 @@ PROMPT = "a picture that is shown *once*"
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system of its own: what others have asked for would be made first."""
-    with running_system(tmp_path_factory.mktemp("made"), refuse="forbidden") as running:
+    with running_system(tmp_path_factory.mktemp("made")) as running:
         yield running
 
 
