@@ -10,6 +10,7 @@ function follow(event) {
   if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   const link = event.composedPath().find((node) => node.matches?.("a[data-kw-page]"));
   if (!link) return;
+  if (document.querySelector('[data-testid="stConnectionStatus"]')) return; // no session to follow it in
   event.preventDefault();
   history.pushState({}, "", link.href);
   dispatchEvent(new PopStateEvent("popstate"));

@@ -31,6 +31,9 @@ THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 VOTES = 400
 """Enough for an order, few enough for intervals that can be seen."""
 LIMIT_MS = 120_000
+WIDTH, HEIGHT = 1080, 962
+HEIGHTS = {"model": 1180}
+"""Down to what it made."""
 BALLOTS = 10
 """Cast by hand: pages of models show what they made once it was voted on."""
 PAGES = {
@@ -69,7 +72,7 @@ def take_pictures(address: str, folder: Path) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         pages = {
             theme: browser.new_page(
-                color_scheme=theme, viewport={"width": 1080, "height": 962}, device_scale_factor=1.5
+                color_scheme=theme, viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=1.5
             )
             for theme in THEMES
         }
@@ -84,6 +87,7 @@ def take_pictures(address: str, folder: Path) -> None:
             page.get_by_test_id("stStatusWidget").wait_for(state="hidden")
             page.screenshot(path=folder / f"board-{theme}.png", animations="disabled")
             for name, drawn in PAGES.items():
+                page.set_viewport_size({"width": WIDTH, "height": HEIGHTS.get(name, HEIGHT)})
                 page.goto(f"{address}/{name}")
                 page.locator(drawn).first.wait_for(timeout=LIMIT_MS)
                 page.get_by_test_id("stSkeleton").first.wait_for(state="hidden")

@@ -39,6 +39,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         Keys of tokens; None: ``token-keys.toml`` in `state`, made at the first start.
     origins : tuple of str
         Origins whose pages may call the gateway from a browser, e.g. ``https://vote.example.org``.
+    show_artifacts : bool
+        Whether anybody may see what models made of late, once it was voted on.
     custom_prompts : bool
         Whether voters may type prompts.
     max_prompt_chars : int
@@ -77,6 +79,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     artifacts: str | None = None
     token_keys: str | None = None
     origins: tuple[str, ...] = ()
+    show_artifacts: bool = True
     custom_prompts: bool = True
     max_prompt_chars: int = 500
     max_json_bytes: int = 16 << 10

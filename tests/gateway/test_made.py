@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -83,6 +84,14 @@ def test_no_more_is_listed_than_was_asked_for(system: System) -> None:
 def test_what_is_not_there_is_refused(http: httpx.Client, path: str, status: int, code: str) -> None:
     response = http.get(f"/v1/arenas/{path}")
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+
+
+def test_gateway_may_keep_it_to_itself(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", ARENA)
+    settings = make_settings(tmp_path, show_artifacts=False)
+    with serving(make_log(tmp_path), store, settings) as server, httpx.Client(base_url=server.url) as client:
+        response = client.get(f"/v1/arenas/{ARENA}/models/old/artifacts")
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "not_shown")
 
 
 def test_retired_model_that_made_nothing_has_nothing(http: httpx.Client) -> None:

@@ -109,6 +109,8 @@ async def list_artifacts(
     registered = gateway.watch.now.arena(arena)
     if registered is None:
         raise _unknown(arena)
+    if not gateway.settings.show_artifacts:
+        raise GatewayError(403, "not_shown", "this gateway does not show what models made")
     if all(model != known.id for known in registered.models):
         raise GatewayError(404, "unknown_model", f"there is no model {model} in arena {arena}")
     found = await gateway.threads.run(gateway.dispatcher.newest_artifacts, arena, model, limit)
