@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from pipeline.cli.output import fail, note, store_option
+from pipeline.cli.output import examples, fail, note, store_option
 
 
 @click.group()
@@ -19,7 +19,12 @@ def command() -> None:
     """Live boards in a browser."""
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "kwise dashboard serve --store store --port 8501",
+        "kwise dashboard serve --store store --gateway http://127.0.0.1:8600",
+    )
+)
 @store_option
 @click.option("--port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
@@ -42,13 +47,9 @@ def command() -> None:
 def serve(
     store: Path, port: int, host: str, operator_password: Path | None, gateway: str | None, refresh: float
 ) -> None:
-    r"""Show the boards of a store in a browser, live, until Ctrl-C.
+    """Show the boards of a store in a browser, live, until Ctrl-C.
 
     The store need not exist yet: the page waits for it.
-
-    \b
-    Example:
-      kwise dashboard serve --store store --port 8501
     """
     from dashboard.server import (
         AppSettings,
