@@ -12,22 +12,13 @@ from typing import Any, TypeVar
 import hypothesis
 import pytest
 
+from infra.chromium import CHROMIUM, FLAGS
 from infra.kafka.jars import are_jars_here, is_maven_here
 from infra.kafka.java import is_java_here
 
 ROOT = Path(__file__).resolve().parent.parent
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 BROWSER_FIXTURES = {"browser", "browser_type", "context", "new_context", "page"}
 KAFKA_FIXTURES = {"kafka_broker", "fragile_broker", "kafka_url"}
 T = TypeVar("T")
@@ -81,7 +72,7 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     """Launch Debian's Chromium instead of one that Playwright downloads."""
     if not CHROMIUM.exists():
         pytest.fail(f"{CHROMIUM} is missing; on Debian: apt-get install chromium")
-    return {**browser_type_launch_args, "executable_path": str(CHROMIUM), "args": CHROMIUM_FLAGS}
+    return {**browser_type_launch_args, "executable_path": str(CHROMIUM), "args": list(FLAGS)}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

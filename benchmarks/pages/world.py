@@ -11,16 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.contracts.control import encode_control
-from pipeline.contracts.log import CONTROL, MATCHUPS, VOTES, EventLog, Record
+from benchmarks.path.freshness import StoreReaderWhenThere
+from benchmarks.path.world import fill_log, prepare_log
+from pipeline.contracts.log import VOTES, EventLog
 from pipeline.eventlog import open_log
-from pipeline.store.errors import ReaderError
-from pipeline.store.reader import StoreReader
-from producers.simulate.world import START_TIME, SimulatedWorld
+from producers.simulate.world import SimulatedWorld
 
-ARENA = "simulated"
 _LIMIT_S = 900.0
-_BATCH = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,42 +27,31 @@ class Arena:
     log: EventLog
     store: Path
     world: SimulatedWorld
-    job: subprocess.Popen[bytes]
 
 
 @contextmanager
 def run_arena(folder: Path, models: int, votes: int) -> Iterator[Arena]:
     """Fill a log with `votes` votes, and run the job on it while the block runs; it has caught up."""
     world = SimulatedWorld(models=models, seed=1)
-    log = open_log(f"sqlite:{folder / 'events.db'}")
-    log.create_topics({VOTES: 4, CONTROL: 1, MATCHUPS: 1})
-    writer = log.writer()
-    writer.append(CONTROL, [Record(encode_control(event)) for event in world.arena_events(START_TIME)])
-    for batch in world.batches(votes, rate=1_000.0, batch_size=_BATCH):
-        writer.append(VOTES, batch.records())
-    writer.close()
+    log = prepare_log(open_log(f"sqlite:{folder / 'events.db'}"), world)
+    fill_log(log, votes, rate=1_000.0, world=world)
     store = folder / "store"
     command = [sys.executable, "-m", "pipeline.cli.main", "pipeline", "run", "--from", log.url, "--store", str(store)]
     job = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        wait_for_votes(store, votes)
-        yield Arena(log, store, world, job)
+        _wait_for_votes(store, votes)
+        yield Arena(log, store, world)
     finally:
         job.terminate()
         job.wait(60)
 
 
-def wait_for_votes(store: Path, votes: int) -> None:
-    """Wait until the board counts `votes` votes."""
-    end = time.monotonic() + _LIMIT_S
-    while time.monotonic() < end:
-        try:
-            if StoreReader(store).board(ARENA).votes >= votes:
-                return
-        except ReaderError:
-            pass
+def _wait_for_votes(store: Path, votes: int) -> None:
+    reader, end = StoreReaderWhenThere(store), time.monotonic() + _LIMIT_S
+    while reader.votes() < votes:
+        if time.monotonic() >= end:
+            raise TimeoutError(f"{votes} votes were not on the board after {_LIMIT_S:g} s")
         time.sleep(0.5)
-    raise TimeoutError(f"{votes} votes were not on the board after {_LIMIT_S:g} s")
 
 
 @contextmanager

@@ -24,18 +24,20 @@ def make_log(path: Path) -> EventLog:
     return prepare_log(open_log(f"sqlite:{path}"))
 
 
-def prepare_log(log: EventLog) -> EventLog:
-    """Create the topics and apply the arena; return the log."""
+def prepare_log(log: EventLog, world: SimulatedWorld | None = None) -> EventLog:
+    """Create the topics and apply the arena of a world (None: `make_world`); return the log."""
     log.create_topics(PARTITIONS)
     writer = log.writer()
-    writer.append(CONTROL, [Record(encode_control(event)) for event in make_world().arena_events(START_TIME)])
+    writer.append(
+        CONTROL, [Record(encode_control(event)) for event in (world or make_world()).arena_events(START_TIME)]
+    )
     writer.close()
     return log
 
 
-def fill_log(log: EventLog, votes: int, *, rate: float = 5_000.0) -> None:
+def fill_log(log: EventLog, votes: int, *, rate: float = 5_000.0, world: SimulatedWorld | None = None) -> None:
     """Append `votes` votes whose own times are `rate` a second."""
     writer = log.writer()
-    for batch in make_world().batches(votes, rate=rate, batch_size=10_000):
+    for batch in (world or make_world()).batches(votes, rate=rate, batch_size=10_000):
         writer.append(VOTES, batch.records())
     writer.close()

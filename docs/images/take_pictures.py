@@ -17,16 +17,8 @@ from typing import Literal
 
 from playwright.sync_api import Page, sync_playwright
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from infra.chromium import CHROMIUM, FLAGS
+
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 VOTES = 400
 """Enough for an order, few enough for intervals that can be seen."""

@@ -5,7 +5,25 @@ from __future__ import annotations
 import json
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import ConsoleMessage, Page
+
+
+def watch_errors(page: Page, address: str) -> list[str]:
+    """Return a list that fills with what goes wrong on a page: errors it logs, and requests to others than the app.
+
+    Left out is what Streamlit asks for in vain below a page.
+    """
+    errors: list[str] = []
+    ours = (address, address.replace("http", "ws"), "data:", "blob:")
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and "/_stcore/" not in message.location["url"]:
+            errors.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda asked: errors.append(asked.url) if not asked.url.startswith(ours) else None)
+    return errors
 
 
 def expect_no_overflow(page: Page) -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from dashboard.server import AppSettings, run_dashboard
 from tests.conftest import wait_until
-from tests.dashboard.looks import expect_accessible, expect_no_overflow
+from tests.dashboard.looks import expect_accessible, expect_no_overflow, watch_errors
 from tests.gateway.systems import ARENA, System, running_system, vote_on
 
 PROMPT = "A *fox* [reading](https://example.org) ![x](https://example.org/x.png) <b>maps</b>"
@@ -49,20 +49,9 @@ def scheme(request: pytest.FixtureRequest) -> Literal["light", "dark"]:
 def page(request: pytest.FixtureRequest, browser: Browser, address: str, scheme: Any) -> Iterator[Page]:
     """A tab; in the end nothing was logged as an error, and nobody but the app was asked anything."""
     expect.set_options(timeout=20_000)  # machines are shared
-    errors: list[str] = []
-    ours = (address, address.replace("http", "ws"), "data:", "blob:")
     with browser.new_context(viewport=SIZES[request.param], color_scheme=scheme) as context:
         page = context.new_page()
-        page.on(
-            "console",
-            lambda message: (
-                errors.append(message.text)
-                if message.type == "error" and "/_stcore/" not in message.location["url"]
-                else None
-            ),
-        )
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda asked: errors.append(asked.url) if not asked.url.startswith(ours) else None)
+        errors = watch_errors(page, address)
         yield page
         page.close()
     assert errors == []

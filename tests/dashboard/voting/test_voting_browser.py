@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from dashboard.server import AppSettings, run_dashboard
 from pipeline.store.reader import StoreReader
 from tests.conftest import wait_until
-from tests.dashboard.looks import expect_accessible, expect_no_overflow
+from tests.dashboard.looks import expect_accessible, expect_no_overflow, watch_errors
 from tests.dashboard.voting.relay import Relay, relaying
 from tests.gateway.systems import ARENA, System, published_votes, running_system
 
@@ -56,19 +56,8 @@ def booth_page(desk: BrowserContext, address: str) -> Iterator[Page]:
 
 def visit(context: BrowserContext, address: str) -> Iterator[Page]:
     expect.set_options(timeout=20_000)  # machines are shared
-    errors: list[str] = []
-    ours = (address, address.replace("http", "ws"), "data:", "blob:")
     page = context.new_page()
-    page.on(
-        "console",
-        lambda message: (
-            errors.append(message.text)
-            if message.type == "error" and "/_stcore/" not in message.location["url"]
-            else None
-        ),
-    )
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: errors.append(request.url) if not request.url.startswith(ours) else None)
+    errors = watch_errors(page, address)
     page.goto(f"{address}/vote?arena={ARENA}")
     expect(page.locator(".card .picture img")).to_have_count(4, timeout=60_000)
     yield page
