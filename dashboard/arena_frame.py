@@ -52,9 +52,7 @@ def open_arena(page: str = "") -> OpenArena | None:
     """
     source = open_source()
     try:
-        titles = source.overview().titles
-        adopt_choice("arena", list(titles))
-        arena = str(st.session_state["arena"])
+        titles, arena = adopt_arena(source)
         publication = source.publication(arena)
     except UnavailableError as unavailable:
         _wait(source, None, unavailable.notice, page)
@@ -64,6 +62,16 @@ def open_arena(page: str = "") -> OpenArena | None:
         _wait(source, arena, notices.no_boards(), page)
         return None
     return OpenArena(source, titles, arena, methods, publication)
+
+
+def adopt_arena(source: Source) -> tuple[dict[str, str], str]:
+    """Return the arenas' titles by id, and the id of the chosen one. Raises `UnavailableError`.
+
+    A link to an arena that was published a moment ago leads there.
+    """
+    titles = source.overview(wanted=st.query_params.get("arena")).titles
+    adopt_choice("arena", list(titles))
+    return titles, str(st.session_state["arena"])
 
 
 def choose_arena(titles: dict[str, str], arena: str) -> None:

@@ -120,12 +120,13 @@ class _Kept(Generic[T]):
         self._answer: T | UnavailableError | None = None
         self._until = 0.0
 
-    def get(self) -> T:
+    def get(self, *, anew: bool = False) -> T:
+        """Return the answer; `anew`: asked for now in any case."""
         with self._lock:
             late = time.monotonic() - self._until
-            if late >= 0:
+            if anew or late >= 0:
                 can_wait = self._answer is not None and not isinstance(self._answer, UnavailableError) and late < LATE
-                if self._helper is None or not can_wait:
+                if anew or self._helper is None or not can_wait:
                     self._keep(self._find())
                 elif not self._is_asked:
                     self._is_asked = True
@@ -200,9 +201,10 @@ class Source:
         self._beat = _Kept(lambda: (self._guard(self._reader.heartbeat),))
         self._recent = _Kept(lambda: self._guard(self._reader.recent))
 
-    def overview(self) -> Overview:
-        """Return the arenas that are published; at least one."""
-        return self._overview.get()
+    def overview(self, wanted: str | None = None) -> Overview:
+        """Return the arenas that are published, at least one; read anew if `wanted` is not among those kept."""
+        kept = self._overview.get()
+        return kept if wanted is None or wanted in kept.titles else self._overview.get(anew=True)
 
     def publication(self, arena: str) -> Publication:
         """Return what is published of `arena`."""

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard.arena_frame import choose_arena, draw_notice, tell_unknown_arena
-from dashboard.choices import adopt_choice
+from dashboard.arena_frame import adopt_arena, choose_arena, draw_notice, tell_unknown_arena
 from dashboard.markup import render_title
 from dashboard.pace import TABLE_EVERY
 from dashboard.server import gateway_url
@@ -33,13 +32,11 @@ def show_voting_page() -> None:
     url = gateway_url()
     assert url is not None  # without a gateway there is no such page
     try:
-        titles = open_source().overview().titles
+        titles, arena = adopt_arena(open_source())
     except UnavailableError:
         st.html(render_title("Vote"))
         _wait()
         return
-    adopt_choice("arena", list(titles))
-    arena = str(st.session_state["arena"])
     st.html(render_title("Vote", titles[arena]))
     gate = _open_gate(url)
     booth = st.session_state.setdefault(_BOOTH, Booth(arena))

@@ -19,7 +19,7 @@ from pipeline.store.errors import ReaderError
 from pipeline.store.manifest import Heartbeat, Manifest
 from pipeline.store.reader import StoreReader
 from tests.conftest import wait_until
-from tests.dashboard.made_store import make_publication
+from tests.dashboard.made_store import make_publication, make_store, publish
 
 
 class FakeReader:
@@ -57,6 +57,14 @@ def test_source_reads_once_for_all_who_ask_at_the_same_time(tmp_path: Path) -> N
     assert source.publication("a") is source.publication("a")
     assert reader.asked == 1
     wait_until(lambda: source.publication("a") and reader.asked == 2, timeout=10 * KEPT + 5)
+
+
+def test_arena_that_was_published_a_moment_ago_is_found(tmp_path: Path) -> None:
+    with make_store(tmp_path / "store", make_publication("old")) as store:
+        source = Source(store.path)
+        assert list(source.overview().titles) == ["old"]
+        publish(store, make_publication("new", commit=2))
+        assert list(source.overview(wanted="new").titles) == ["new", "old"]
 
 
 @pytest.mark.parametrize(
