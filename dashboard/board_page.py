@@ -40,7 +40,7 @@ from dashboard.markup import render_section
 from dashboard.methods import describe_method
 from dashboard.pace import CHART_EVERY, TABLE_EVERY
 from dashboard.source import Source, UnavailableError
-from dashboard.trend import MODELS, make_trend, tell_apart
+from dashboard.trend import MODELS, has_trend, make_trend, tell_apart
 from pipeline.contracts.snapshot import Board, Publication
 
 SHOWN: Final = 200
@@ -73,6 +73,7 @@ class Search:
         return ", ".join(([self.words] if self.words else []) + values)
 
 
+@st.fragment
 def show_board_page() -> None:
     """Draw the page."""
     opened = open_arena()
@@ -108,7 +109,7 @@ def _draw_controls(opened: OpenArena) -> tuple[str, Search]:
         choose_arena(opened.titles, opened.arena)
         method = choose_method(opened, others)
         words = st.text_input(
-            "Find", key="find", placeholder="Model, organization or license", width="stretch", live="100ms",
+            "Find", key="find", placeholder="Model, organization or license", width="stretch", live="40ms",
             bind="query-params",
         )  # fmt: skip
         chosen = _draw_filters(facets)
@@ -230,8 +231,10 @@ def _history_of(source: Source, arena: str, method: str) -> tuple[pa.Table, dict
     return source.history(arena, method, list(models)), models
 
 
-def _picture_of(source: Source, arena: str, method: str) -> Picture:
-    models = _history_of(source, arena, method)[1]
+def _picture_of(source: Source, arena: str, method: str) -> Picture | None:
+    history, models = _history_of(source, arena, method)
+    if not has_trend(history):
+        return None
     names = [tell_apart(models)[model] for model in models]
     return Picture("trend", _title_of_trend(len(models)), list(zip(names, palette_now().series, strict=False)))
 

@@ -43,7 +43,7 @@ def draw_downloads(
     make_table: Callable[[], pa.Table],
     name: str,
     key: str = "download",
-    make_picture: Callable[[], Picture] | None = None,
+    make_picture: Callable[[], Picture | None] = lambda: None,
 ) -> None:
     """Draw the buttons for a table, and for the chart that shows it; none while there is nothing to make it of.
 
@@ -51,13 +51,14 @@ def draw_downloads(
     ----------
     make_table, make_picture
         Called again and again. `UnavailableError` and KeyError (a method that is published no more): no buttons.
+        No picture while there is no chart.
     name
         Of the files, without the dot and what follows it (`make_file_name`).
     key
         Tells the buttons of a page apart.
     """
     try:
-        table, picture = make_table(), None if make_picture is None else make_picture()
+        table, picture = make_table(), make_picture()
     except (UnavailableError, KeyError):
         return
     with st.container(horizontal=True, key=f"{key}-row"):

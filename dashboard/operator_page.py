@@ -16,7 +16,7 @@ from dashboard.operator_html import compare_samples, render_operations, render_p
 from dashboard.operator_letters import SHOWN, list_reasons, render_letters, tabulate_letters
 from dashboard.operator_login import draw_login, draw_logout, is_logged_in, password_file
 from dashboard.operator_queue import ArenaQueue, fetch_queue, render_queue
-from dashboard.operator_trend import HEIGHT, make_operations_trend, tabulate_samples
+from dashboard.operator_trend import HEIGHT, has_operations_trend, make_operations_trend, tabulate_samples
 from dashboard.operator_weights import render_weights
 from dashboard.pace import CHART_EVERY, KEPT_ASKED, TABLE_EVERY
 from dashboard.server import PASSWORD_VARIABLE, gateway_url
@@ -42,7 +42,9 @@ def show_operator_page() -> None:
     draw_downloads(
         lambda: tabulate_samples(source.recent()),
         "operations",
-        make_picture=lambda: Picture("operations", "Operations: the last hour"),
+        make_picture=lambda: (
+            Picture("operations", "Operations: the last hour") if has_operations_trend(source.recent()) else None
+        ),
     )
     _draw_panels(source)
     _draw_rest(source)

@@ -33,9 +33,14 @@ def list_rates(samples: Sequence[Sample]) -> list[tuple[int, float | None]]:
     return rates
 
 
+def has_operations_trend(samples: Sequence[Sample]) -> bool:
+    """Whether there are samples enough for a line."""
+    return len(samples) >= 3
+
+
 def make_operations_trend(samples: Sequence[Sample], palette: Palette) -> dict[str, Any] | None:
     """Return the option object; None while there are fewer than three samples."""
-    if len(samples) < 3:
+    if not has_operations_trend(samples):
         return None
     first, second = palette.series[0], palette.series[1]
     lines = [

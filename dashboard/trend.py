@@ -35,8 +35,6 @@ def make_trend(
     models : mapping of str to str
         Ids of the models to draw, best first, and their names.
     """
-    # Before the first vote there is the prior: no rating, and wider than everything that follows.
-    history = history.filter(pc.greater(history["arena_votes"], 0))
     commits, times = choose_boards(history)
     if len(commits) < 2:
         return None
@@ -96,8 +94,15 @@ def _axis_of(scale: Scale) -> dict[str, float | None]:
     return {"min": _rounded(low), "max": _rounded(high), "interval": _rounded(step)}
 
 
+def has_trend(history: pa.Table) -> bool:
+    """Whether there are boards enough for a line."""
+    return len(choose_boards(history)[0]) >= 2
+
+
 def choose_boards(history: pa.Table, points: int = POINTS) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return commits, ascending, and log times of the boards to draw: the last of each of `points` spans of time."""
+    # Before the first vote there is the prior: no rating, and wider than everything that follows.
+    history = history.filter(pc.greater(history["arena_votes"], 0))
     commits, first = np.unique(history["commit"].to_numpy(), return_index=True)
     # A log time is a running maximum; should one not be, the line must not turn back.
     times = np.maximum.accumulate(history["log_time"].to_numpy()[first])

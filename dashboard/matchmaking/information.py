@@ -85,9 +85,14 @@ def tabulate_information(information: Information) -> pa.Table:
     )
 
 
+def has_chart(information: Information) -> bool:
+    """Whether there are spans enough for a line."""
+    return len(information.bits) >= 3
+
+
 def make_information_chart(information: Information, palette: Palette) -> dict[str, Any] | None:
     """Return the option object: bits a vote over votes; None while there are fewer than three spans."""
-    if len(information.bits) < 3:
+    if not has_chart(information):
         return None
     colour = palette.series[0]
     points = [list(point) for point in zip(information.votes.tolist(), information.bits.round(4).tolist(), strict=True)]

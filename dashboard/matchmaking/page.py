@@ -33,6 +33,7 @@ from dashboard.matchmaking.html import (
 from dashboard.matchmaking.information import (
     Information,
     describe_lately,
+    has_chart,
     make_information_chart,
     measure_information,
     tabulate_information,
@@ -47,6 +48,7 @@ from pipeline.contracts.snapshot import Publication
 _TITLE: Final = "Matchmaking"
 
 
+@st.fragment
 def show_matchmaking_page() -> None:
     """Draw the page."""
     opened = open_arena(_TITLE)
@@ -68,7 +70,7 @@ def show_matchmaking_page() -> None:
         lambda: tabulate_information(_measure(opened)),
         make_file_name(opened.arena, "information"),
         "information-data",
-        lambda: Picture("information", f"{opened.title}: bits a vote"),
+        lambda: Picture("information", f"{opened.title}: bits a vote") if has_chart(_measure(opened)) else None,
     )
     _draw_coverage(opened)
     draw_downloads(

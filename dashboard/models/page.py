@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -38,7 +39,7 @@ from dashboard.pairs.table import Pair, write_pairs
 from dashboard.recent_answers import record_prompts
 from dashboard.server import gateway_url
 from dashboard.source import UnavailableError
-from dashboard.trend import make_trend
+from dashboard.trend import has_trend, make_trend
 from pipeline.contracts.arena import Model
 from pipeline.contracts.snapshot import Board, ModelRating
 
@@ -51,6 +52,7 @@ _LEAST_VOTES: Final = 5
 """Votes on a prompt below which nothing is said of it."""
 
 
+@st.fragment
 def show_model_page() -> None:
     """Draw the page."""
     opened = open_arena(_TITLE)
@@ -74,11 +76,12 @@ def show_model_page() -> None:
         draw_live("facts", render_facts(model, opened.arena))
     _draw_figures(opened, model.id, method)
     _draw_history(opened, model.id, method)
+    find_history = partial(opened.source.history, opened.arena, method, [model.id])
     draw_downloads(
-        lambda: opened.source.history(opened.arena, method, [model.id]),
+        find_history,
         make_file_name(opened.arena, model.id, method, "history"),
         "history-data",
-        lambda: Picture("history", f"{model.name or model.id} over time"),
+        lambda: Picture("history", f"{model.name or model.id} over time") if has_trend(find_history()) else None,
     )
     work = st.container()
     _draw_opponents(opened, model, method)

@@ -33,6 +33,7 @@ WINDOW: Final = 20
 _SURPRISES: Final = 10
 
 
+@st.fragment
 def show_pairs_page() -> None:
     """Draw the page."""
     opened = open_arena(_TITLE)

@@ -37,7 +37,6 @@ def make_bump(
     ranks
         Ranks that the chart reaches down to.
     """
-    history = history.filter(pc.greater(history["arena_votes"], 0))
     commits, times = choose_boards(history, POINTS)
     if len(commits) < 2:
         return None

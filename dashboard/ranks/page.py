@@ -28,6 +28,7 @@ from dashboard.pace import CHART_EVERY
 from dashboard.ranks.bump import ROW, make_bump
 from dashboard.source import UnavailableError
 from dashboard.theme import LIGHT
+from dashboard.trend import has_trend
 
 _TITLE: Final = "Ranks over time"
 _COUNTS: Final = ("10", "20", "40")
@@ -35,6 +36,7 @@ _LIT: Final = len(LIGHT.series)
 """Models drawn in colour at most."""
 
 
+@st.fragment
 def show_ranks_page() -> None:
     """Draw the page."""
     opened = open_arena(_TITLE)
@@ -64,7 +66,11 @@ def show_ranks_page() -> None:
         lambda: _history_of(opened, method, count, tuple(lit))[0],
         make_file_name(opened.arena, method, "ranks"),
         "ranks-data",
-        lambda: Picture("ranks", f"{opened.title}: ranks over time"),
+        lambda: (
+            Picture("ranks", f"{opened.title}: ranks over time")
+            if has_trend(_history_of(opened, method, count, tuple(lit))[0])
+            else None
+        ),
     )
 
 

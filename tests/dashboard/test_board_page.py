@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -157,3 +158,18 @@ def test_board_of_many_models_is_cut_and_says_so(start: Start, folder: Path) -> 
         html = html_of(start())
     assert html.count("data-model=") == 200
     assert "30 more models below" in html
+
+
+def test_chart_can_be_saved_once_there_is_one(start: Start, store: DuckStore) -> None:
+    app = start(arena="text-to-image")
+    assert not app.get("echarts_chart")
+    assert not pictures_offered(app)
+    publish(store, make_publication(votes=2_000, commit=41))
+    wait_until(lambda: app.run().get("echarts_chart"))
+    assert pictures_offered(app) == ["text-to-image-posterior-history.png"]
+
+
+def pictures_offered(app: AppTest) -> list[str]:
+    """Return the names of the files that charts may be saved as."""
+    buttons = [each.proto for each in app.get("bidi_component") if each.proto.component_name == "kwise_picture"]
+    return [json.loads(button.json)["name"] for button in buttons]
