@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -23,7 +24,10 @@ def main() -> None:
     machine = describe_machine()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, open_browser() as browser:
-        samples = soak(browser, Path(folder) / "store", drawings, _SAMPLES)
+        samples = []
+        for sample in soak(browser, Path(folder) / "store", drawings, _SAMPLES):
+            print(sample, file=sys.stderr, flush=True)
+            samples.append(sample)
     values = {name: [getattr(sample, name) for sample in samples] for name in _MEASURED}
     half = _SAMPLES // 2
     hand_out(

@@ -45,7 +45,7 @@ class Sample:
     server_mb: float
 
 
-def soak(browser: Browser, folder: Path, drawings: int, samples: int, models: int = 12) -> list[Sample]:
+def soak(browser: Browser, folder: Path, drawings: int, samples: int, models: int = 12) -> Iterator[Sample]:
     """Watch a board until it has been drawn `drawings` times with other numbers; look `samples` times on the way."""
     named = [Model(id=f"m-{number}", name=f"Model {number}") for number in range(models)]
     with make_store(folder, make_publication(models=named, votes=1_000)) as store, _publishing(store, named):
@@ -56,7 +56,8 @@ def soak(browser: Browser, folder: Path, drawings: int, samples: int, models: in
             page.locator("tr[data-model]").first.wait_for(timeout=60_000)
             page.evaluate(_COUNT)
             session = context.new_cdp_session(page)
-            return [_take(page, session, server, round(drawings * (k + 1) / samples)) for k in range(samples)]
+            for sample in range(1, samples + 1):
+                yield _take(page, session, server, round(drawings * sample / samples))
 
 
 def rise(values: Sequence[float]) -> float:

@@ -25,7 +25,7 @@ def test_rise_is_that_of_the_floor() -> None:
 def test_page_and_server_stay_as_big_as_they_are(
     browser: Browser, tmp_path: Path, drawings: int, models: int, most: float
 ) -> None:
-    samples = soak(browser, tmp_path / "store", drawings, 40, models)
+    samples = list(soak(browser, tmp_path / "store", drawings, 40, models))
     rises = {
         name: rise([getattr(sample, name) for sample in samples])
         for name in ("heap_mb", "server_mb", "nodes", "listeners")
