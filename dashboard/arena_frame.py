@@ -53,9 +53,14 @@ def open_arena(page: str = "") -> OpenArena | None:
     source = open_source()
     try:
         titles, arena = adopt_arena(source)
-        publication = source.publication(arena)
     except UnavailableError as unavailable:
         _wait(source, None, unavailable.notice, page)
+        return None
+    try:
+        publication = source.publication(arena)
+    except UnavailableError as unavailable:
+        choose_arena(titles, arena)
+        _wait(source, arena, unavailable.notice, page)
         return None
     methods = list_methods(publication)
     if not methods:
@@ -80,7 +85,7 @@ def choose_arena(titles: dict[str, str], arena: str) -> None:
         st.selectbox(
             "Arena",
             list(titles),
-            format_func=lambda arena: _arena_label(titles, arena),
+            format_func=lambda arena: arena_label(titles, arena),
             key="arena",
             on_change=forget_unknown,
             args=("arena",),
@@ -119,7 +124,7 @@ def draw_title(source: Source, arena: str, page: str, about: str) -> None:
     newest = max((board.as_of or 0 for board in publication.boards.values()), default=0)
     freshness = judge_freshness(now_ms(), beat, newest or None)
     if freshness.state == "stalled":
-        draw_notice(notices.stalled(freshness, source.path))
+        draw_notice(notices.stalled(beat, source.path))
 
 
 def start_anew_if_changed(opened: OpenArena) -> None:
@@ -161,6 +166,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _arena_label(titles: dict[str, str], arena: str) -> str:
+def arena_label(titles: dict[str, str], arena: str) -> str:
+    """Return an arena's title, with its id where another has the same."""
     title = titles.get(arena, arena)
     return title if list(titles.values()).count(title) < 2 else f"{title} ({arena})"

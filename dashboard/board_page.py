@@ -119,11 +119,12 @@ def _draw_controls(opened: OpenArena) -> tuple[str, Search]:
 def _draw_filters(facets: list[Facet]) -> dict[str, tuple[str, ...]]:
     if not facets:
         return {}
-    active = sum(bool(st.query_params.get_all(facet.id)) for facet in facets)
+    for facet in facets:
+        adopt_choices(facet.id, facet.values)
+    active = sum(bool(st.session_state[facet.id]) for facet in facets)
     chosen = {}
     with st.popover(f"Filter ({active})" if active else "Filter", icon=":material/filter_list:", key="filters"):
         for facet in facets:
-            adopt_choices(facet.id, facet.values)
             values = st.multiselect(
                 facet.label, facet.values, format_func=partial(label_value, facet.id), key=facet.id, placeholder="Any"
             )
@@ -143,7 +144,7 @@ def _draw_heading(source: Source, arena: str, method: str) -> None:
     freshness = judge_freshness(now_ms(), beat, board.as_of)
     draw_live("heading", render_heading(publication.registered, board, freshness))
     if freshness.state == "stalled":
-        draw_notice(notices.stalled(freshness, source.path))
+        draw_notice(notices.stalled(beat, source.path))
 
 
 @st.fragment(run_every=TABLE_EVERY)

@@ -1,22 +1,34 @@
-"""Widgets whose value is part of the page's address, so that a link shows what its sender saw."""
+"""Widgets whose value is part of the page's address, so that a link shows what its sender saw.
+
+An address is taken over once, when the whole app runs. What runs again because of a choice is a fragment, and the
+browser may not have the address yet that followed from the choice before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import streamlit as st
 
+_ADDRESS: Final = "choices:address"
+
+
+def note_address() -> None:
+    """Note what the address asks for. To be called whenever the whole app runs, before its page is drawn."""
+    st.session_state[_ADDRESS] = {name: st.query_params.get_all(name) for name in st.query_params}
+
 
 def adopt_choice(name: str, options: Sequence[str]) -> None:
-    """Set the state of the widget `name` from the address if that has changed, and to an option in any case.
+    """Set the state of the widget `name` from the address if that is new, and to an option in any case.
 
     Without a choice it is the first of `options`. To be called before the widget is made, with `name` as its key.
     """
     state = st.session_state
-    asked, written = st.query_params.get(name), state.get(_written(name))
-    if asked is not None and asked != written:
-        state[name] = asked
-        state[_unknown(name)] = asked if asked not in options else None
+    asked, written = _take(name), state.get(_written(name))
+    if asked and asked[-1] != written:
+        state[name] = asked[-1]
+        state[_unknown(name)] = asked[-1] if asked[-1] not in options else None
     # A page that is switched to through the menu has a bare address: what was chosen on the one before stays. It has to
     # be set anew, or the page's own widget would not know it.
     wanted = [value for value in (state.get(name), written) if value in options]
@@ -30,13 +42,14 @@ def write_choice(name: str, value: str) -> None:
         st.query_params[name] = value
 
 
-def adopt_choices(name: str, options: Sequence[str]) -> None:
-    """Do the same for a widget of which several options, or none, may be chosen: those in the address."""
+def adopt_choices(name: str, options: Sequence[str], most: int | None = None) -> None:
+    """Do the same for a widget of which several options, at most `most`, or none may be chosen."""
     state = st.session_state
-    asked = st.query_params.get_all(name)
-    if name not in state or asked != state.get(_written(name)):
+    asked, written = _take(name), state.get(_written(name), [])
+    if asked is not None and asked != written:
         state[name] = asked
-    state[name] = [value for value in state[name] if value in options]
+    known = [value for value in dict.fromkeys(state.get(name, written)) if value in options]
+    state[name] = known[:most]
 
 
 def write_choices(name: str, values: Sequence[str]) -> None:
@@ -55,6 +68,14 @@ def unknown_choice(name: str) -> str | None:
 def forget_unknown(name: str) -> None:
     """The reader has chosen: nothing asked for in vain is to be mentioned any more."""
     st.session_state[_unknown(name)] = None
+
+
+def _take(name: str) -> list[str] | None:
+    """Return what the address asks for under `name`; None if that was taken over already."""
+    address: dict[str, list[str] | None] = st.session_state[_ADDRESS]
+    asked = address.get(name, [])
+    address[name] = None
+    return asked
 
 
 def _written(name: str) -> str:

@@ -35,11 +35,11 @@ def judge_job(now: int, beat: Heartbeat | None, store: Path) -> JobState:
     if beat.stopped:
         failed_at = status.last_error_at
         if status.last_error is not None and failed_at is not None and beat.time - failed_at < _LAST_WORDS:
-            notice = notices.job_failed(age, status.last_error, store)
+            notice = notices.job_failed(beat.time, status.last_error, store)
             return JobState("Failed", seen, "stalled", runs=False, notice=notice)
-        return JobState("Stopped", seen, "quiet", runs=False, notice=notices.job_stopped(age, store))
+        return JobState("Stopped", seen, "quiet", runs=False, notice=notices.job_stopped(beat.time, store))
     if age > STALLED_AFTER:
-        return JobState("Silent", seen, "stalled", runs=False, notice=notices.job_silent(age, store))
+        return JobState("Silent", seen, "stalled", runs=False, notice=notices.job_silent(beat.time, store))
     up = f"up {format_age(now - status.started)}"
     if status.log_error is not None:
         notice = notices.log_out_of_reach(status.log_error)

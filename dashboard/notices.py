@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dashboard.formatting import format_age
-from dashboard.freshness import Freshness
+from dashboard.formatting import format_clock, format_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +60,12 @@ def no_votes(models: int) -> Notice:
     )
 
 
-def stalled(freshness: Freshness, store: Path) -> Notice:
-    """The job does not report."""
+def stalled(seen: int | None, store: Path) -> Notice:
+    """The job does not report; `seen`, in ms: when it did, if ever."""
     since = (
         "No job has ever reported on this store."
-        if freshness.heartbeat_age is None
-        else f"The job that counts votes was last seen {format_age(freshness.heartbeat_age)} ago."
+        if seen is None
+        else f"The job that counts votes was last seen {_at(seen)}."
     )
     return Notice(
         "warning",
@@ -87,33 +86,32 @@ def no_status(store: Path) -> Notice:
     )
 
 
-def job_stopped(age: int, store: Path) -> Notice:
+def job_stopped(ended: int, store: Path) -> Notice:
     """The job has let go of the store in order."""
     return Notice(
         "note",
         "Stopped",
-        f"The job ended in order {format_age(age)} ago. Votes wait in the log; nothing is lost. "
-        "Figures are those of its end.",
+        f"The job ended in order {_at(ended)}. Votes wait in the log; nothing is lost. Figures are those of its end.",
         f"kwise pipeline run --from sqlite:events.db --store {store}",
     )
 
 
-def job_failed(age: int, error: str, store: Path) -> Notice:
+def job_failed(ended: int, error: str, store: Path) -> Notice:
     """The job has given up."""
     return Notice(
         "warning",
         "Ended by an error",
-        f"The job gave up {format_age(age)} ago: {error}. Votes wait in the log; nothing is lost.",
+        f"The job gave up {_at(ended)}: {error}. Votes wait in the log; nothing is lost.",
         f"kwise doctor --store {store}",
     )
 
 
-def job_silent(age: int, store: Path) -> Notice:
+def job_silent(seen: int, store: Path) -> Notice:
     """The job neither reports nor has it ended in order."""
     return Notice(
         "warning",
         "No sign of life",
-        f"The job was last seen {format_age(age)} ago. It was killed, or hangs. Start it again: nothing is lost.",
+        f"The job was last seen {_at(seen)}. It was killed, or hangs. Start it again: nothing is lost.",
         f"kwise doctor --store {store}",
     )
 
@@ -206,3 +204,8 @@ def no_match(words: str) -> Notice:
 def no_boards() -> Notice:
     """The arena is published without a board."""
     return Notice("empty", "The first board is being computed", "It appears here as soon as it is published.")
+
+
+def _at(time: int) -> str:
+    """Return when something was: no age, which would have a screen reader say the notice again and again."""
+    return f"on {format_day(time)} at {format_clock(time)} UTC"

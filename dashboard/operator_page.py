@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import streamlit as st
 
 from dashboard import notices
-from dashboard.arena_frame import now_ms, palette_now
+from dashboard.arena_frame import arena_label, now_ms, palette_now
 from dashboard.download import Picture, draw_downloads
 from dashboard.job_state import judge_job
 from dashboard.live import draw_live
@@ -21,13 +22,11 @@ from dashboard.operator_weights import render_weights
 from dashboard.pace import CHART_EVERY, KEPT_ASKED, TABLE_EVERY
 from dashboard.server import PASSWORD_VARIABLE, gateway_url
 from dashboard.shell import open_source
-from dashboard.source import Source, UnavailableError
+from dashboard.source import RECENT_LETTERS, Source, UnavailableError
 
 _TITLE: Final = render_title("Operations")
 _ARENAS: Final = 6
 """Arenas whose weights are shown at most."""
-_LETTERS: Final = 1_000
-"""Dead letters in a download."""
 
 
 def show_operator_page() -> None:
@@ -144,11 +143,13 @@ def _draw_panels(source: Source) -> None:
 def _draw_weights(source: Source) -> None:
     try:
         titles = source.overview().titles
-        boards = {title: source.publication(arena).boards.get("average") for arena, title in titles.items()}
     except UnavailableError:
         return
-    known = {title: board for title, board in list(boards.items())[:_ARENAS] if board is not None}
-    if shown := render_weights(known):
+    boards = []
+    for arena in titles:
+        with suppress(UnavailableError, KeyError):
+            boards.append((arena_label(titles, arena), source.publication(arena).boards["average"]))
+    if shown := render_weights(boards[:_ARENAS]):
         draw_live("weights", shown)
 
 
@@ -167,7 +168,7 @@ def _draw_letters(source: Source) -> None:
         draw_logout()
     asked = None if reason == "any" else reason
     _draw_found(source, asked)
-    draw_downloads(lambda: tabulate_letters(source.dead_letters(_LETTERS, asked)), "dead-letters", "letters-data")
+    draw_downloads(lambda: tabulate_letters(source.dead_letters(RECENT_LETTERS, asked)), "dead-letters", "letters-data")
 
 
 @st.fragment(run_every=CHART_EVERY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dashboard.formatting import ABSENT, format_chance, format_count, format_plural
@@ -10,10 +10,11 @@ from dashboard.markup import Markup, TableColumn, render_section, render_table
 from pipeline.contracts.snapshot import Board
 
 
-def render_weights(boards: Mapping[str, Board]) -> str:
-    """Render the weights of each arena (title -> board by `average`); nothing where no board says them."""
-    found = {title: board.parameters for title, board in boards.items() if board.parameters.get("likelihoods")}
-    return "".join(_render_arena(title, parameters) for title, parameters in found.items())
+def render_weights(boards: Sequence[tuple[str, Board]]) -> str:
+    """Render the weights of each arena (title, board by `average`); nothing where no board says them."""
+    return "".join(
+        _render_arena(title, board.parameters) for title, board in boards if board.parameters.get("likelihoods")
+    )
 
 
 def _render_arena(title: str, parameters: Mapping[str, Any]) -> str:

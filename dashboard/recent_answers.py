@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.contracts.ballot import MODE_NAMES
+from pipeline.contracts.matchup import CUSTOM_PROMPT
 
-CUSTOM: Final = "c-"
-"""How ids of prompts begin that voters have typed."""
 _UNRANKED: Final = int(np.iinfo(np.int32).max) + 1
 """In place of the rank of an unranked model: below all ranks, and level with other unranked models."""
 
@@ -114,11 +113,11 @@ def record_prompts(answers: RecentAnswers, model: str) -> list[PromptRecord]:
         answers.vote[pairs].tolist(), np.sign(answers.ranks[pairs] - rank_of_model[pairs]).tolist(), strict=True
     ):
         if (prompt := answers.prompts[vote]) is not None:
-            prompt = CUSTOM if prompt.startswith(CUSTOM) else prompt
+            prompt = CUSTOM_PROMPT if prompt.startswith(CUSTOM_PROMPT) else prompt
             found.setdefault(prompt, [0, 0, 0])[1 - outcome] += 1
             votes.setdefault(prompt, set()).add(vote)
     return [
-        PromptRecord(None if prompt == CUSTOM else prompt, len(votes[prompt]), *counts)
+        PromptRecord(None if prompt == CUSTOM_PROMPT else prompt, len(votes[prompt]), *counts)
         for prompt, counts in sorted(found.items())
     ]
 

@@ -34,6 +34,8 @@ KEPT_ANSWERS: Final = 64
 """Of one kind; the least recently asked for goes first."""
 RECENT_VOTES: Final = 20_000
 """Archived rows that pages look at, of all arenas."""
+RECENT_LETTERS: Final = 1_000
+"""Dead letters that operators see, of each reason."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -198,6 +200,9 @@ class Source:
         self._answers: _KeptByKey[str, RecentAnswers] = _KeptByKey(
             lambda arena: choose_answers(self._votes.get(), arena), KEPT_VOTES, helper
         )
+        self._letters: _KeptByKey[str | None, pa.Table] = _KeptByKey(
+            lambda reason: self._guard(lambda: self._reader.dead_letters(RECENT_LETTERS, reason)), KEPT_VOTES, helper
+        )
         self._beat = _Kept(lambda: (self._guard(self._reader.heartbeat),))
         self._recent = _Kept(lambda: self._guard(self._reader.recent))
 
@@ -240,8 +245,9 @@ class Source:
         return self._answers.get(arena)
 
     def dead_letters(self, limit: int, reason: str | None) -> pa.Table:
-        """Return the newest dead letters with what they held: for operators only."""
-        return self._guard(lambda: self._reader.dead_letters(limit, reason))
+        """Return the newest dead letters with what they held, at most `RECENT_LETTERS`: for operators only."""
+        letters = self._letters.get(reason)
+        return letters.slice(max(0, len(letters) - limit))
 
     def _read_publication(self, arena: str) -> Publication:
         return self._guard(lambda: self._reader.publication(arena))

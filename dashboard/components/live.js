@@ -7,7 +7,7 @@ export default function ({ parentElement, data }) {
   const box = (parentElement.kwBox ??= parentElement.appendChild(document.createElement("div")));
   if (box.kwShown === data) return;
   box.kwShown = data;
-  box.className = "kw-live";
+  box.className = "kw-drawn";
   const fresh = parse(data);
   cancelAnimationFrame(box.kwFrame);
   // A hidden tab has no frames: there all is drawn at once.

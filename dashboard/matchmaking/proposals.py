@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from dashboard.pairs.table import PairTable
 from dashboard.recent_answers import compare_with_chance
-from pipeline.contracts.matchup import Matchup
+from pipeline.contracts.matchup import CUSTOM_PROMPT, Matchup
 
 NEW: Final = 10
 """Comparisons below which a model is new: it does not count for the board's reference set yet."""
@@ -26,14 +26,12 @@ PROPOSAL_SCHEMA: Final = pa.schema(
         ("doubt_bits", pa.float64()),
         ("reason", pa.string()),
         ("priority", pa.int64()),
-        ("commit", pa.int64()),
-        ("created", pa.int64()),
-        ("expires", pa.int64()),
     ]
 )
-"""One row an open matchup; times in ms since 1970 UTC.
+"""One row an open matchup.
 
-Somebody may have it before them: nothing here tells them which of its models is in which slot, or which row is theirs.
+Somebody may have it before them: nothing here tells them which of its models is in which slot, and no id or time which
+row is theirs.
 """
 
 
@@ -87,7 +85,7 @@ def _explain(
     comparisons: Mapping[str, int],
     names: Mapping[str, str],
 ) -> str:
-    if matchup.prompt is not None and matchup.prompt.id.startswith("c-"):
+    if matchup.prompt is not None and matchup.prompt.id.startswith(CUSTOM_PROMPT):
         return "a voter's own prompt"
     new = [model for model in matchup.models if comparisons.get(model, 0) < NEW]
     if new:
@@ -107,10 +105,7 @@ def tabulate_proposals(proposals: Sequence[Proposal]) -> pa.Table:
     """Return proposals as `PROPOSAL_SCHEMA`."""
     rows = [
         {
-            **{
-                name: getattr(each.matchup, name)
-                for name in ("policy", "propensity", "priority", "commit", "created", "expires")
-            },
+            **{name: getattr(each.matchup, name) for name in ("policy", "propensity", "priority")},
             "models": sorted(each.matchup.models),
             "times_chance": each.times_chance,
             "doubt_bits": each.doubt,

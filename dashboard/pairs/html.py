@@ -58,7 +58,7 @@ def render_matrix(table: PairTable, rows: Sequence[Row], shown: Shown, arena: st
     )
     return (
         f'<div class="kw-scroll" tabindex="0" role="region" aria-label="Matrix of pairs, {LABELS[shown].lower()}">'
-        f'<table class="kw-matrix" style="--kw-columns:{len(rows)}"><thead><tr><th scope="col">Model</th>{head}</tr>'
+        f'<table class="kw-matrix"><thead><tr><th scope="col">Model</th>{head}</tr>'
         f"</thead><tbody>{body}</tbody></table></div>"
     )
 

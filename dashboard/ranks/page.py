@@ -49,7 +49,7 @@ def show_ranks_page() -> None:
         method = choose_method(opened)
         count = _choose_count(len(names))
         options = sorted(names, key=lambda model: names[model].casefold())
-        adopt_choices("models", options)
+        adopt_choices("models", options, most=_LIT)
         lit = st.multiselect(
             "In colour",
             options,

@@ -27,7 +27,7 @@ class Booth {
     this.sent = 0;
     this.dialog.addEventListener("keydown", (event) => this.turn({ ArrowLeft: -1, ArrowRight: 1 }[event.key]));
     this.dialog.addEventListener("close", () => this.state?.opener?.focus());
-    window.addEventListener("keydown", (event) => this.nextByKey(event));
+    this.box.addEventListener("keydown", (event) => this.nextByKey(event));
   }
 
   rest() {
@@ -49,6 +49,7 @@ class Booth {
   /** Sends an act; again, if no answer comes: what is sent while the server is busy may be lost. */
   ask(act) {
     clearTimeout(this.timer);
+    if (!this.box.isConnected) return; // the reader has left the page: what was chosen at last is not sent
     this.send(act);
     this.timer = setTimeout(() => this.ask(act), AGAIN_MS);
   }
@@ -186,8 +187,7 @@ class Booth {
   }
 
   nextByKey(event) {
-    if (event.key !== "n" || event.ctrlKey || event.metaKey || event.altKey || this.data?.stage !== "done" || !this.box.isConnected) return;
-    if (event.composedPath()[0].closest?.("input, textarea, select, [contenteditable]")) return;
+    if (event.key !== "n" || event.ctrlKey || event.metaKey || event.altKey || this.data?.stage !== "done") return;
     this.next();
   }
 
@@ -235,6 +235,7 @@ class Booth {
   hint() {
     const { state, data } = this;
     if (data.stage === "done") return this.resultInWords();
+    if (data.trouble && !data.trouble.retry) return "";
     if (data.stage !== "vote") return data.stage === "leaving" ? "One moment …" : "Sending your vote …";
     if (state.mode === "best") return "Which is best? One click is a vote.";
     if (!state.placed) return "Which is best, which comes next? Click them in order, or drag them; dropped on each other, they tie.";
@@ -289,7 +290,8 @@ class Booth {
     const tools = make("div", { class: "tools" });
     const at = state.order.indexOf(slot);
     if (at >= state.placed) {
-      tools.append(this.button(`Make it ${ordinal(state.placed + 1)}`, "pick", () => this.pick(slot), `Make ${name} ${ordinal(state.placed + 1)}`));
+      const text = `Make it ${ordinal(state.placed + 1)}`;
+      tools.append(this.button(text, "pick", () => this.pick(slot), `${text}: ${name}`));
     } else {
       const tied = state.tied[at];
       const isFirst = groupsOf(state)[0][0] === slot && groupsOf(state)[0].length === 1;

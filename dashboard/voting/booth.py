@@ -6,7 +6,7 @@ A booth knows nothing of Streamlit or HTTP. The browser sends acts; after each t
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -92,8 +92,10 @@ class Booth:
     ticket: str | None = None
     prompt: str | None = None
     trouble: GateError | None = None
-    delivered: str | None = field(default=None)
+    delivered: str | None = None
     """The matchup whose pictures the browser has."""
+    taken: int = 0
+    """Acts so far. It is in every view: the browser is told of views that differ only, and waits for an answer."""
 
     def open(self, gate: Gate, now: int) -> None:
         """Ask for a first matchup, if there is none. `now` in ms, of any clock."""
@@ -115,6 +117,7 @@ class Booth:
 
     def take(self, act: Act, gate: Gate, now: int) -> None:
         """Do what the browser asks for."""
+        self.taken += 1
         if act.act == "resend":
             self.delivered = None
         elif act.act == "next" and act.matchup == self._matchup_id:
@@ -187,7 +190,12 @@ class Booth:
     def view(self, gate: Gate, now: int) -> dict[str, Any]:
         """Return what the browser is to show, as JSON values. Pictures go once: the browser keeps them."""
         shown = self.shown
-        view: dict[str, Any] = {"stage": self.stage, "poll_ms": self._poll_ms(now), "cookie": gate.cookie()}
+        view: dict[str, Any] = {
+            "stage": self.stage,
+            "poll_ms": self._poll_ms(now),
+            "cookie": gate.cookie(),
+            "taken": self.taken,
+        }
         if self.trouble is not None:
             view["trouble"] = {
                 "title": self.trouble.title,

@@ -58,6 +58,8 @@ _CONFIG: Final[dict[str, Any]] = {
     # It keeps something of each file that was ever read, and a store's files are new with each commit.
     "enable_external_file_cache": False,
 }
+_DAMAGED: Final = (duckdb.InvalidInputException, pa.ArrowInvalid)
+"""What is raised for a file that is not what its name says."""
 
 
 class StoreReader:
@@ -139,6 +141,10 @@ class StoreReader:
             manifest = load()
             try:
                 return read(manifest)
+            except _DAMAGED as error:
+                raise ReaderError(
+                    f"a file of the store {self.path} is damaged: {error}; put it back from a copy"
+                ) from error
             except (FileNotFoundError, duckdb.IOException) as error:
                 if manifest.version == version:
                     raise ReaderError(

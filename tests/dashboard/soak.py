@@ -25,7 +25,7 @@ _LIMIT_MS: Final = 600_000
 _COUNT = """
 () => {
   window.drawn = 0;
-  const board = document.querySelector('.kw-board').closest('.kw-live');
+  const board = document.querySelector('.kw-board').closest('.kw-drawn');
   const first = () => board.querySelector('tbody tr').textContent;
   let seen = first();
   new MutationObserver(() => { if (first() !== seen) { seen = first(); window.drawn += 1; } })

@@ -115,9 +115,19 @@ def test_one_arena_needs_no_choice(start: Start, folder: Path) -> None:
 def test_job_that_does_not_report_is_said_to_be_stalled(start: Start, folder: Path) -> None:
     with make_store(folder, make_publication()) as store:
         store.heartbeat(wall_ms() - 125_000)
-        html = html_of(start())
-    assert "Stalled" in html
-    assert "The job that counts votes was last seen 2 min ago." in html
+        htmls = [html_of(start()), html_of(start())]
+    assert "Stalled" in htmls[0]
+    warnings = {html[html.index('role="alert"') :].partition("</section>")[0] for html in htmls}
+    assert len(warnings) == 1  # or screen readers would say it each time that the page is drawn
+    assert "The job that counts votes was last seen on " in warnings.pop()
+
+
+def test_arena_that_cannot_be_read_says_so_and_another_can_be_chosen(start: Start, store: DuckStore) -> None:
+    (store.path / "board" / "text-to-video" / "MANIFEST.json").write_bytes(b"{}")
+    app = start(arena="text-to-video")
+    assert "The store cannot be read" in html_of(app)
+    app.selectbox("arena").set_value("text-to-image").run()
+    assert "FLUX.1 [dev]" in html_of(app)
 
 
 def test_arena_without_models_says_so(start: Start, folder: Path) -> None:

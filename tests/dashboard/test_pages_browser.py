@@ -87,12 +87,27 @@ def test_page_is_accessible_and_fits_in_both_themes_and_sizes(page: Page, addres
         expect_accessible(page)
 
 
+@pytest.mark.parametrize("width", [701, 768, 861, 961, 1024, 1061])
+def test_board_fits_between_phone_and_desk(page: Page, address: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    open_page(page, address, "board")
+    expect_no_overflow(page)
+    cut = "rows => rows.filter(row => row.scrollWidth > row.clientWidth).length"
+    assert page.locator(".kw-board tr").evaluate_all(cut) == 0
+
+
 def test_link_to_a_model_is_followed_within_the_session_and_back(page: Page, address: str) -> None:
     open_page(page, address, "board")
     page.evaluate("window.loaded = 1")
     page.get_by_role("link", name="Kolors").click()
     expect(page.locator("h1")).to_contain_text("Kolors")
     expect(page).to_have_url(f"{address}/model?arena=text-to-image&model=kolors&method=posterior")
+    page.get_by_role("radio", name="Elo").click()
+    expect(page).to_have_url(f"{address}/model?arena=text-to-image&model=kolors&method=elo")
+    page.go_back()
+    expect(page.locator("tr[data-model]")).not_to_have_count(0)
+    expect(page).to_have_url(f"{address}/?arena=text-to-image&method=posterior")
+    page.get_by_role("link", name="Kolors").click()
     page.get_by_role("link", name="Apache-2.0").click()
     expect(page.locator("tr[data-model]")).to_have_count(1)
     assert page.evaluate("window.loaded") == 1
@@ -105,6 +120,8 @@ def test_filters_are_kept_in_the_address(page: Page, address: str) -> None:
     page.get_by_role("button", name="Filter").click()
     page.get_by_role("combobox", name="Access").click()
     page.get_by_role("option", name="API only").click()
+    expect(page.get_by_role("dialog", name="Filter (1)")).to_be_visible()
+    expect(page.get_by_role("combobox", name="License")).to_be_visible()  # it stays open
     page.keyboard.press("Escape")
     api = sum(model.access == "api" for model in MODELS)
     expect(page.locator("tr[data-model]")).to_have_count(api)

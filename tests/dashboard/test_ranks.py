@@ -51,3 +51,10 @@ def test_page_draws_the_chosen_number_of_models(open_page: OpenPage) -> None:
 
 def test_page_without_history_says_so(open_page: OpenPage) -> None:
     assert "No history yet" in html_of(open_page("ranks", arena="text-to-video"))
+
+
+def test_link_with_too_many_models_shows_the_first(open_page: OpenPage) -> None:
+    asked = ["lcm", "nobody", "lcm", "kolors", "sdxl", "imagen-3", "flux-dev", "recraft-3"]
+    app = open_page("ranks", models=asked)
+    assert app.multiselect("models").value == ["lcm", "kolors", "sdxl", "imagen-3", "flux-dev"]
+    assert app.query_params["models"] == ["lcm", "kolors", "sdxl", "imagen-3", "flux-dev"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
 import signal
 import threading
@@ -113,9 +112,9 @@ def run_and_kill(path: Path, rng: random.Random) -> int:
         last = read_reports(here, rng.choice((0, 1, 2, 4, 8, 12)))
         threading.Event().wait(rng.random() * 0.05)  # anywhere inside a commit, a merge or a publication
     finally:
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
+        child.kill()
         child.join()
+    assert child.exitcode == -signal.SIGKILL  # it did not end by itself
     return max(last, read_reports(here, 1_000_000))
 
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -179,6 +180,26 @@ def test_file_that_is_missing_is_told(store: DuckStore, reader: StoreReader, pat
     path.unlink()
     with pytest.raises(ReaderError, match=rf"(?s)is missing.*{path.name}"):
         reader.counts("text-to-image") if "counts" in pattern else reader.history("text-to-image")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "read"),
+    [
+        ("board/*/h*.parquet", lambda reader: reader.history("text-to-image")),
+        ("board/*/counts-*.arrow", lambda reader: reader.counts("text-to-image")),
+        ("dead/*.parquet", lambda reader: reader.dead_letters()),
+    ],
+)
+def test_file_that_is_damaged_is_told(
+    store: DuckStore, reader: StoreReader, pattern: str, read: Callable[[StoreReader], Any]
+) -> None:
+    store.commit(make_commit(1, dead=make_dead(2, offset=10)))
+    publish_seconds(store, 1)
+    store.heartbeat(0)
+    (path,) = store.path.glob(pattern)
+    path.write_bytes(b"PAR1" + bytes(40))
+    with pytest.raises(ReaderError, match=r"is damaged: .*; put it back from a copy"):
+        read(reader)
 
 
 def test_archive_is_read_up_to_the_manifest(store: DuckStore, reader: StoreReader) -> None:

@@ -103,6 +103,15 @@ def test_waiting_is_looked_at_again_and_opened_once() -> None:
     assert gate.asked == [("ask", "a", None)] * 2
 
 
+def test_every_act_is_answered_by_another_view() -> None:
+    booth, gate = opened(Wait(wait_s=1.0), Wait(wait_s=1.0), AWAY, AWAY)
+    views = [booth.view(gate, 0)]
+    for act in (LOOK, LOOK, LOOK, Act(act="vote", matchup="another")):
+        booth.take(act, gate, 0)
+        views.append(booth.view(gate, 0))
+        assert views[-1] != views[-2]  # the browser is told of what differs only, and would wait
+
+
 def test_own_prompt_is_waited_for_by_its_ticket() -> None:
     booth, gate = opened(make_shown())
     gate.answers = [Wait(wait_s=60, ticket="T"), Wait(wait_s=1, ticket="T"), make_shown(2)]

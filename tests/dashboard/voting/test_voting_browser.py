@@ -167,7 +167,7 @@ def test_rank_by_clicks_in_order(page: Page, system: System) -> None:
         page.emulate_media(color_scheme=scheme)
         expect_accessible(page)
     for letter, place in (("C", "1st"), ("A", "2nd"), ("D", "3rd")):
-        booth.press(f"Make Picture {letter} {place}")
+        booth.press(f"Make it {place}: Picture {letter}")
     assert (booth.order(), booth.places()) == ("CADB", "1 2 3 4")
     booth.press("Picture B: better")
     booth.press("Picture D: tie with the one before")
@@ -231,6 +231,22 @@ def test_best_by_one_click_that_can_be_taken_back(page: Page, system: System) ->
     page.get_by_role("button", name="Next matchup").click()
     expect(page.get_by_role("radio", name="Best only")).to_be_checked()
     page.get_by_role("radio", name="Rank all").check()
+
+
+def test_click_that_could_be_taken_back_is_when_the_page_is_left(page: Page, system: System) -> None:
+    booth = Booth(page, system)
+    page.get_by_role("radio", name="Best only").check()
+    shown = page.locator(".card img").first.get_attribute("src")
+    booth.press("Picture B is best")
+    page.get_by_role("link", name="Board", exact=True).click()
+    expect(page.locator("tr[data-model]")).not_to_have_count(0)
+    page.wait_for_timeout(3_000)  # longer than a click can be taken back, and than an act without an answer waits
+    page.get_by_role("link", name="Vote", exact=True).click()
+    page.get_by_role("radio", name="Rank all").check()
+    expect(page.locator(".card .pick")).to_have_count(4)
+    page.wait_for_timeout(3_000)
+    assert page.locator(".card img").first.get_attribute("src") == shown
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize(("name", "mode"), [("All bad", 2), ("Skip", 3)])
@@ -338,7 +354,7 @@ def test_voter_stays_the_same_and_the_page_survives_a_gateway_that_is_away(
     cookies = {each["name"]: each["value"] for each in page.context.cookies()}
     page.get_by_role("radio", name="Rank all").check()
     for letter, place in (("A", "1st"), ("B", "2nd"), ("C", "3rd")):
-        booth.press(f"Make Picture {letter} {place}")
+        booth.press(f"Make it {place}: Picture {letter}")
     relay.cut()
     booth.press("Send")
     expect(page.get_by_role("heading", name="No answer")).to_be_visible()
