@@ -6,17 +6,26 @@ browser may not have the address yet that followed from the choice before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import streamlit as st
 
 _ADDRESS: Final = "choices:address"
+_UNWRITTEN: Final = "choices:unwritten"
 
 
-def note_address() -> None:
-    """Note what the address asks for. To be called whenever the whole app runs, before its page is drawn."""
-    st.session_state[_ADDRESS] = {name: st.query_params.get_all(name) for name in st.query_params}
+@contextmanager
+def following_address() -> Iterator[None]:
+    """Take over what the address asks for, and complete it at the end. To be around the drawing of a whole page."""
+    state = st.session_state
+    state[_ADDRESS] = {name: st.query_params.get_all(name) for name in st.query_params}
+    state[_UNWRITTEN] = {}
+    try:
+        yield
+    finally:
+        st.query_params.update(state.pop(_UNWRITTEN))  # at once: each change is a step in the browser's history
 
 
 def adopt_choice(name: str, options: Sequence[str]) -> None:
@@ -38,8 +47,7 @@ def adopt_choice(name: str, options: Sequence[str]) -> None:
 def write_choice(name: str, value: str) -> None:
     """Write the choice to the address. To be called after the widget is made."""
     st.session_state[_written(name)] = value
-    if st.query_params.get(name) != value:
-        st.query_params[name] = value
+    _write(name, [value])
 
 
 def adopt_choices(name: str, options: Sequence[str], most: int | None = None) -> None:
@@ -55,8 +63,7 @@ def adopt_choices(name: str, options: Sequence[str], most: int | None = None) ->
 def write_choices(name: str, values: Sequence[str]) -> None:
     """Write choices to the address. To be called after the widget is made."""
     st.session_state[_written(name)] = list(values)
-    if st.query_params.get_all(name) != list(values):
-        st.query_params[name] = list(values)
+    _write(name, list(values))
 
 
 def unknown_choice(name: str) -> str | None:
@@ -76,6 +83,11 @@ def _take(name: str) -> list[str] | None:
     asked = address.get(name, [])
     address[name] = None
     return asked
+
+
+def _write(name: str, values: list[str]) -> None:
+    if st.query_params.get_all(name) != values:
+        st.session_state.get(_UNWRITTEN, st.query_params)[name] = values
 
 
 def _written(name: str) -> str:

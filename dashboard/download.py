@@ -1,16 +1,18 @@
 """The buttons that download what a page shows: a table as CSV and as Parquet, a chart as a picture.
 
-Streamlit drops what a callable returned after two more runs of any fragment: on a page that draws itself every second
-a slow browser asks for it too late. So files are made before a button is pressed, and anew every few seconds.
+Streamlit's own button has a browser load its file whenever that changes, pressed or not, and forgets one that is made
+when it is asked for on pages that draw themselves each second. So ours ask, and have the file sent to the page.
 """
 
 from __future__ import annotations
 
+import base64
+import gzip
 import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 import pyarrow as pa
@@ -23,9 +25,18 @@ from dashboard.components import read_asset
 from dashboard.pace import CHART_EVERY
 from dashboard.source import UnavailableError
 
-_PICTURE_HTML: Final = (
-    '<button type="button"><svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4"/>'
-    '<circle cx="15.5" cy="9" r="1.25"/></svg><span>Save as PNG</span></button>'
+_TYPES: Final = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+_LEVEL: Final = 1
+"""Of gzip: pair tables of thousands of models are a hundred megabytes of text."""
+_DOWN: Final = (
+    '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 4v11m4.5-4.5L12 15l-4.5-4.5M5 16v3h14v-3"/></svg>'
+)
+_HTML: Final = (
+    f'<div><button type="button" data-end="csv">{_DOWN}<span>Download as CSV</span></button>'
+    f'<button type="button" data-end="parquet">{_DOWN}<span>Download as Parquet</span></button>'
+    '<button type="button" class="picture" hidden><svg viewBox="0 0 24 24" aria-hidden="true">'
+    '<path d="M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4"/><circle cx="15.5" cy="9" r="1.25"/></svg>'
+    "<span>Save as PNG</span></button></div>"
 )
 
 
@@ -45,54 +56,57 @@ def draw_downloads(
     key: str = "download",
     make_picture: Callable[[], Picture | None] = lambda: None,
 ) -> None:
-    """Draw the buttons for a table, and for the chart that shows it; none while there is nothing to make it of.
+    """Draw the buttons for a table, and for the chart that shows it.
 
     Parameters
     ----------
-    make_table, make_picture
-        Called again and again. `UnavailableError` and KeyError (a method that is published no more): no buttons.
-        No picture while there is no chart.
+    make_table
+        Called when a file is asked for.
     name
         Of the files, without the dot and what follows it (`make_file_name`).
     key
         Tells the buttons of a page apart.
+    make_picture
+        Called again and again; None while there is no chart.
+
+    Where `UnavailableError` or KeyError (a method that is published no more) is raised, there are no buttons.
     """
+    wanted = st.session_state.pop(_wanted(key), None)
     try:
-        table, picture = make_table(), make_picture()
+        picture = make_picture()
+        file = None if wanted is None else _make_file(make_table(), name, wanted["end"]) | {"number": wanted["number"]}
     except (UnavailableError, KeyError):
         return
-    with st.container(horizontal=True, key=f"{key}-row"):
-        _draw_button("Download as CSV", write_csv(table).encode(), f"{name}.csv", "text/csv", f"{key}-csv")
-        _draw_button(
-            "Download as Parquet",
-            write_parquet(table),
-            f"{name}.parquet",
-            "application/vnd.apache.parquet",
-            f"{key}-parquet",
-        )
-        if picture is not None:
-            lines = [{"name": line, "colour": colour} for line, colour in picture.lines]
-            data = {"chart": picture.chart, "title": picture.title, "name": f"{name}.png", "keys": lines}
-            _picture_button()(key=f"{key}-png", data=data, width="content")
+    data = {"file": file, "picture": None if picture is None else _describe_picture(picture, name)}
+    _buttons()(key=key, data=data, on_wanted_change=partial(_note_wanted, key))
 
 
-def _draw_button(label: str, data: bytes, file_name: str, mime: str, key: str) -> None:
-    st.download_button(
-        label,
-        data=data,
-        file_name=file_name,
-        mime=mime,
-        on_click="ignore",
-        type="tertiary",
-        icon=":material/download:",
-        key=key,
-    )
+def _note_wanted(key: str) -> None:
+    """Note what was clicked, before the buttons are drawn again."""
+    wanted = st.session_state[key].get("wanted")
+    if wanted is not None and wanted["end"] in _TYPES:
+        st.session_state[_wanted(key)] = wanted
+
+
+def _wanted(key: str) -> str:
+    return f"{key}:wanted"
+
+
+def _make_file(table: pa.Table, name: str, end: str) -> dict[str, Any]:
+    content = write_csv(table).encode() if end == "csv" else write_parquet(table)
+    zipped = base64.b64encode(gzip.compress(content, _LEVEL)).decode()
+    return {"name": f"{name}.{end}", "type": _TYPES[end], "zipped": zipped}
+
+
+def _describe_picture(picture: Picture, name: str) -> dict[str, Any]:
+    keys = [{"name": line, "colour": colour} for line, colour in picture.lines]
+    return {"chart": picture.chart, "title": picture.title, "name": f"{name}.png", "keys": keys}
 
 
 @cache
-def _picture_button() -> Any:
+def _buttons() -> Any:
     return st.components.v2.component(
-        "kwise_picture", html=_PICTURE_HTML, css=read_asset("picture.css"), js=read_asset("picture.js")
+        "kwise_downloads", html=_HTML, css=read_asset("downloads.css"), js=read_asset("downloads.js")
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from dashboard.choices import note_address
+from dashboard.choices import following_address
 from dashboard.links import BOARD_PAGE, MODEL_PAGE, PAIRS_PAGE, VOTE_PAGE, follow_links
 from dashboard.pause_switch import show_pause_switch
 from dashboard.server import STORE_VARIABLE, gateway_url
@@ -46,11 +46,11 @@ def run_app() -> None:
     st.set_page_config(page_title="kwise arena", page_icon=str(_HERE / "assets" / "mark.svg"), layout="wide")
     st.html(_style_sheet())
     st.logo(str(_HERE / "assets" / "wordmark.svg"), size="medium")
-    note_address()
     chosen = st.navigation(_list_pages(), position="top")
     follow_links()
     show_pause_switch()
-    chosen.run()
+    with following_address():
+        chosen.run()
 
 
 def _list_pages() -> list[Any]:

@@ -32,7 +32,7 @@ PAGES = {
     "vote": ".card .picture img",
     "model": ".kw-outcomes",
     "pairs": ".kw-matrix",
-    "ranks": ".st-key-ranks-data-png button",
+    "ranks": ".st-key-ranks-data button",
     "matchmaking": ".kw-amount",
     "operator": ".kw-panels",
 }

@@ -181,5 +181,6 @@ def test_chart_can_be_saved_once_there_is_one(start: Start, store: DuckStore) ->
 
 def pictures_offered(app: AppTest) -> list[str]:
     """Return the names of the files that charts may be saved as."""
-    buttons = [each.proto for each in app.get("bidi_component") if each.proto.component_name == "kwise_picture"]
-    return [json.loads(button.json)["name"] for button in buttons]
+    rows = [each.proto for each in app.get("bidi_component") if each.proto.component_name == "kwise_downloads"]
+    pictures = [json.loads(row.json)["picture"] for row in rows]
+    return [picture["name"] for picture in pictures if picture is not None]

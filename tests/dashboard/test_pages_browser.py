@@ -148,7 +148,7 @@ def test_ranks_are_opened_by_address(page: Page, address: str) -> None:
 ])  # fmt: skip
 def test_chart_is_saved_as_picture_and_as_tables(page: Page, address: str, name: str, key: str, file: str) -> None:
     open_page(page, address, name)
-    row = page.locator(f".st-key-{key}-row")
+    row = page.locator(f".st-key-{key}")
     expect(page.locator("canvas").first).to_be_visible()
     for label, end, magic in (
         ("Save as PNG", "png", b"\x89PNG"),
