@@ -11,10 +11,12 @@ import gzip
 import io
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -49,6 +51,14 @@ class Picture:
     lines: Sequence[tuple[str, str]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file that the browser asks for, under the number that it is to come back with."""
+
+    end: Literal["csv", "parquet"]
+    number: int
+
+
 @st.fragment(run_every=CHART_EVERY)
 def draw_downloads(
     make_table: Callable[[], pa.Table],
@@ -71,10 +81,10 @@ def draw_downloads(
 
     Where `UnavailableError` or KeyError (a method that is published no more) is raised, there are no buttons.
     """
-    wanted = st.session_state.pop(_wanted(key), None)
+    wanted: Wanted | None = st.session_state.pop(_wanted(key), None)
     try:
         picture = make_picture()
-        file = None if wanted is None else _make_file(make_table(), name, wanted["end"]) | {"number": wanted["number"]}
+        file = None if wanted is None else _make_file(make_table(), name, wanted)
     except (UnavailableError, KeyError):
         return
     data = {"file": file, "picture": None if picture is None else _describe_picture(picture, name)}
@@ -82,20 +92,24 @@ def draw_downloads(
 
 
 def _note_wanted(key: str) -> None:
-    """Note what was clicked, before the buttons are drawn again."""
-    wanted = st.session_state[key].get("wanted")
-    if wanted is not None and wanted["end"] in _TYPES:
-        st.session_state[_wanted(key)] = wanted
+    """Note what was clicked, before the buttons are drawn again; nothing, if no page of ours asks so."""
+    with suppress(msgspec.ValidationError):
+        st.session_state[_wanted(key)] = msgspec.convert(st.session_state[key].get("wanted"), Wanted)
 
 
 def _wanted(key: str) -> str:
     return f"{key}:wanted"
 
 
-def _make_file(table: pa.Table, name: str, end: str) -> dict[str, Any]:
-    content = write_csv(table).encode() if end == "csv" else write_parquet(table)
+def _make_file(table: pa.Table, name: str, wanted: Wanted) -> dict[str, Any]:
+    content = write_csv(table).encode() if wanted.end == "csv" else write_parquet(table)
     zipped = base64.b64encode(gzip.compress(content, _LEVEL)).decode()
-    return {"name": f"{name}.{end}", "type": _TYPES[end], "zipped": zipped}
+    return {
+        "number": wanted.number,
+        "name": f"{name}.{wanted.end}",
+        "type": _TYPES[wanted.end],
+        "zipped": zipped,
+    }
 
 
 def _describe_picture(picture: Picture, name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@
 const push = (window.kwPush ??= history.pushState.bind(history));
 
 history.pushState = (state, title, url) => {
-  const isSamePage = new URL(url, location.href).pathname === location.pathname;
+  const isSamePage = new URL(url ?? "", location.href).pathname === location.pathname;
   (isSamePage ? history.replaceState.bind(history) : push)(state, title, url);
 };
 
