@@ -94,7 +94,9 @@ def show_board_page() -> None:
     draw_downloads(lambda: _table_of(opened, method, search), name)
     _draw_trend(opened.source, opened.arena, method)
     draw_downloads(
-        lambda: _history_of(opened.source, opened.arena, method)[0],
+        lambda: opened.source.whole_history(
+            opened.arena, method, list(_first_models(opened.source, opened.arena, method))
+        ),
         make_file_name(opened.arena, method, "history"),
         "trend-data",
         lambda: _picture_of(opened.source, opened.arena, method),
@@ -226,10 +228,14 @@ def _draw_trend(source: Source, arena: str, method: str) -> None:
 
 def _history_of(source: Source, arena: str, method: str) -> tuple[pa.Table, dict[str, str]]:
     """Return past boards of the first models, and their names by id. Raises `UnavailableError` and KeyError."""
+    models = _first_models(source, arena, method)
+    return source.history(arena, method, list(models)), models
+
+
+def _first_models(source: Source, arena: str, method: str) -> dict[str, str]:
     board = source.publication(arena).boards[method]
     top = sorted(board.models, key=lambda rating: rating.rank)[:MODELS]
-    models = {rating.model: rating.name or rating.model for rating in top}
-    return source.history(arena, method, list(models)), models
+    return {rating.model: rating.name or rating.model for rating in top}
 
 
 def _picture_of(source: Source, arena: str, method: str) -> Picture | None:

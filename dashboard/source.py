@@ -22,6 +22,7 @@ from dashboard.notices import Notice, no_arenas, no_store, unreadable_store
 from dashboard.pace import KEPT, KEPT_DEAR, KEPT_VOTES, LATE
 from dashboard.pairs.table import PairTable, tabulate_pairs
 from dashboard.recent_answers import RecentAnswers, choose_answers
+from dashboard.trend import POINTS
 from pipeline.contracts.arena import Registry
 from pipeline.contracts.snapshot import Publication
 from pipeline.contracts.status import Sample
@@ -69,6 +70,7 @@ class Reader(Protocol):
         models: Sequence[str] | None = None,
         since: int | None = None,
         until: int | None = None,
+        boards: int | None = None,
     ) -> pa.Table:
         """Return past boards."""
         ...
@@ -229,8 +231,12 @@ class Source:
         return self._recent.get()
 
     def history(self, arena: str, method: str, models: Sequence[str]) -> pa.Table:
-        """Return past boards, `models` only."""
+        """Return past boards, `models` only: as many as a chart draws."""
         return self._histories.get((arena, method, tuple(models)))
+
+    def whole_history(self, arena: str, method: str, models: Sequence[str]) -> pa.Table:
+        """Return all past boards, `models` only."""
+        return self._guard(lambda: self._reader.history(arena, method, models))
 
     def precision(self, arena: str, method: str) -> pa.Table:
         """Return how sure past boards were."""
@@ -253,7 +259,7 @@ class Source:
         return self._guard(lambda: self._reader.publication(arena))
 
     def _read_history(self, asked: tuple[str, str, tuple[str, ...]]) -> pa.Table:
-        return self._guard(lambda: self._reader.history(*asked))
+        return self._guard(lambda: self._reader.history(*asked, boards=POINTS))
 
     def _read_precision(self, asked: tuple[str, str]) -> pa.Table:
         return self._guard(lambda: self._reader.precision(*asked))

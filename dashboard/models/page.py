@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -76,12 +75,16 @@ def show_model_page() -> None:
         draw_live("facts", render_facts(model, opened.arena))
     _draw_figures(opened, model.id, method)
     _draw_history(opened, model.id, method)
-    find_history = partial(opened.source.history, opened.arena, method, [model.id])
+    history = (opened.arena, method, [model.id])
     draw_downloads(
-        find_history,
+        lambda: opened.source.whole_history(*history),
         make_file_name(opened.arena, model.id, method, "history"),
         "history-data",
-        lambda: Picture("history", f"{model.name or model.id} over time") if has_trend(find_history()) else None,
+        lambda: (
+            Picture("history", f"{model.name or model.id} over time")
+            if has_trend(opened.source.history(*history))
+            else None
+        ),
     )
     work = st.container()
     _draw_opponents(opened, model, method)

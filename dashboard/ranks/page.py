@@ -63,7 +63,9 @@ def show_ranks_page() -> None:
     tell_unknown_arena(opened.title)
     _draw_ranks(opened, method, count, tuple(lit))
     draw_downloads(
-        lambda: _history_of(opened, method, count, tuple(lit))[0],
+        lambda: opened.source.whole_history(
+            opened.arena, method, list(_drawn_models(opened, method, count, tuple(lit)))
+        ),
         make_file_name(opened.arena, method, "ranks"),
         "ranks-data",
         lambda: (
@@ -112,12 +114,17 @@ def _draw_ranks(opened: OpenArena, method: str, count: int, lit: tuple[str, ...]
 
 
 def _history_of(opened: OpenArena, method: str, count: int, lit: tuple[str, ...]) -> tuple[pa.Table, dict[str, str]]:
-    """Return past boards of the first `count` models and of those in colour, and their names by id."""
+    """Return past boards of the models that are drawn, and their names by id."""
+    models = _drawn_models(opened, method, count, lit)
+    return opened.source.history(opened.arena, method, list(models)), models
+
+
+def _drawn_models(opened: OpenArena, method: str, count: int, lit: tuple[str, ...]) -> dict[str, str]:
+    """Return the names, by id, of the first `count` models and of those in colour."""
     board = opened.source.publication(opened.arena).boards[method]
     ranked = sorted(board.models, key=lambda rating: rating.rank)
-    models = {
+    return {
         rating.model: rating.name or rating.model
         for place, rating in enumerate(ranked)
         if place < count or rating.model in lit
     }
-    return opened.source.history(opened.arena, method, list(models)), models

@@ -58,6 +58,12 @@ _CONFIG: Final[dict[str, Any]] = {
     # It keeps something of each file that was ever read, and a store's files are new with each commit.
     "enable_external_file_cache": False,
 }
+_BOUNDED: Final = "read_parquet(?, union_by_name = true) where method = ? and log_time between ? and ?"
+_LAST_OF_SPANS: Final = (
+    f"with boards as (select commit, min(log_time) as time from {_BOUNDED} group by commit), "
+    "ends as (select min(time) as first, greatest(1, max(time) - min(time)) as length from boards) "
+    "select max(commit) from boards, ends group by (time - first) * ? // length"
+)
 _DAMAGED: Final = (duckdb.InvalidInputException, pa.ArrowInvalid)
 """What is raised for a file that is not what its name says."""
 
@@ -224,11 +230,12 @@ class StoreReader:
         models: Sequence[str] | None = None,
         since: int | None = None,
         until: int | None = None,
+        boards: int | None = None,
     ) -> pa.Table:
         """Return past boards (`history.HISTORY_SCHEMA`), by (model, commit).
 
         `since` and `until` (ms, both inclusive) bound the log time. Older boards are thinned: see
-        `store.history`.
+        `store.history`. With `boards` (2 or more) there are at most so many: the last of each of as many spans of time.
         """
 
         def read(manifest: ArenaManifest) -> pa.Table:
@@ -236,18 +243,12 @@ class StoreReader:
             files = self._history_paths(manifest, since=since, until=until)
             if not files:
                 return HISTORY_SCHEMA.empty_table()
-            rows = self._query(
-                "select * from read_parquet(?, union_by_name = true) where method = ? and log_time between ? and ? "
-                "and (? or list_contains(?::varchar[], model)) order by model, commit",
-                [
-                    files,
-                    chosen,
-                    -(2**63) if since is None else since,
-                    2**63 - 1 if until is None else until,
-                    models is None,
-                    list(models or ()),
-                ],
-            )
+            bounds = [files, chosen, -(2**63) if since is None else since, 2**63 - 1 if until is None else until]
+            condition, parameters = "(? or list_contains(?::varchar[], model))", [models is None, list(models or ())]
+            if boards is not None:
+                condition += f" and commit in ({_LAST_OF_SPANS})"
+                parameters += [*bounds, boards - 1]
+            rows = self._query(f"select * from {_BOUNDED} and {condition} order by model, commit", bounds + parameters)
             return complete_rows(rows)
 
         return self._retry(lambda: self._arena_manifest(arena), read)

@@ -17,7 +17,7 @@ from pipeline.contracts.arena import Model
 from pipeline.store.duck_store import DuckStore
 from tests.dashboard.made_store import make_publication, make_store, publish
 
-REFRESH_S: Final = 0.04
+REFRESH_S: Final = 0.02
 """Asked for between two drawings; machines are slower."""
 _LIMIT_MS: Final = 600_000
 

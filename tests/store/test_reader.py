@@ -127,6 +127,16 @@ def test_history_is_chosen_by_method_models_and_time(store: DuckStore, reader: S
     assert reader.history("text-to-image", since=START + 10**9).num_rows == 0
 
 
+@pytest.mark.parametrize(("boards", "commits"), [(2, [9, 10]), (4, [3, 6, 9, 10]), (99, list(range(1, 11)))])
+def test_history_has_no_more_boards_than_asked_for(
+    store: DuckStore, reader: StoreReader, boards: int, commits: list[int]
+) -> None:
+    publish_seconds(store, 10)
+    rows = reader.history("text-to-image", models=["beta"], boards=boards)
+    assert rows["commit"].to_pylist() == commits
+    assert reader.history("text-to-image", models=["beta"], until=START + 1000, boards=boards).num_rows == 1
+
+
 def test_counts_are_those_of_the_newest_publication(store: DuckStore, reader: StoreReader) -> None:
     publish_seconds(store, 3)
     assert reader.counts("text-to-image")["n"].to_pylist() == [3]
