@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dashboard.methods import Drawn, MethodNote, bar_of_ksort
 from dashboard.scale import LEAST, Scale, fit_scale
+from pipeline.store.history import last_of_spans
 
 MODELS: Final = 5
 """More lines with bands cannot be told apart."""
@@ -106,11 +107,7 @@ def choose_boards(history: pa.Table, points: int = POINTS) -> tuple[NDArray[np.i
     commits, first = np.unique(history["commit"].to_numpy(), return_index=True)
     # A log time is a running maximum; should one not be, the line must not turn back.
     times = np.maximum.accumulate(history["log_time"].to_numpy()[first])
-    if len(times) == 0:
-        return commits, times
-    span = max(1, int(times[-1] - times[0]))
-    spans = (times - times[0]) * (points - 1) // span
-    last = np.append(spans[1:] != spans[:-1], True)
+    last = last_of_spans(times, points)
     return commits[last], times[last]
 
 

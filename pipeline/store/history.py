@@ -156,6 +156,14 @@ def complete_rows(rows: pa.Table) -> pa.Table:
     return rows.select(HISTORY_SCHEMA.names).cast(HISTORY_SCHEMA)
 
 
+def last_of_spans(times: NDArray[np.int64], spans: int) -> NDArray[np.bool_]:
+    """Tell which of `times` (n,), in ms and ascending, is the last of one of `spans` (2 or more) spans as long."""
+    if len(times) == 0:
+        return np.zeros(0, np.bool_)
+    span = (times - times[0]) * (spans - 1) // max(1, int(times[-1] - times[0]))
+    return np.append(span[1:] != span[:-1], True)
+
+
 def plan_segments(history: Sequence[HistoryFile]) -> tuple[HistoryFile, ...]:
     """Return the segments to merge next, oldest first; none if there is nothing to do."""
     for level in sorted({each.level for each in history}):

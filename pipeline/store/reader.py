@@ -29,7 +29,7 @@ from pipeline.contracts.vote_filter import VoteFilter
 from pipeline.store.archive_format import read_rows
 from pipeline.store.dead_letters import DEAD_SCHEMA, choose_dead, iter_dead, read_dead
 from pipeline.store.errors import ReaderError
-from pipeline.store.history import HISTORY_SCHEMA, PRECISION_SCHEMA, complete_rows, log_time_of
+from pipeline.store.history import HISTORY_SCHEMA, PRECISION_SCHEMA, complete_rows, last_of_spans, log_time_of
 from pipeline.store.manifest import (
     HEARTBEAT_NAME,
     MANIFEST_NAME,
@@ -57,13 +57,10 @@ _CONFIG: Final[dict[str, Any]] = {
     "autoload_known_extensions": False,
     # It keeps something of each file that was ever read, and a store's files are new with each commit.
     "enable_external_file_cache": False,
+    # What it makes of lists of values, and joins in queries, leave a kilobyte behind each time.
+    "disabled_optimizers": "in_clause",
 }
 _BOUNDED: Final = "read_parquet(?, union_by_name = true) where method = ? and log_time between ? and ?"
-_LAST_OF_SPANS: Final = (
-    f"with boards as (select commit, min(log_time) as time from {_BOUNDED} group by commit), "
-    "ends as (select min(time) as first, greatest(1, max(time) - min(time)) as length from boards) "
-    "select max(commit) from boards, ends group by (time - first) * ? // length"
-)
 _DAMAGED: Final = (duckdb.InvalidInputException, pa.ArrowInvalid)
 """What is raised for a file that is not what its name says."""
 
@@ -246,8 +243,10 @@ class StoreReader:
             bounds = [files, chosen, -(2**63) if since is None else since, 2**63 - 1 if until is None else until]
             condition, parameters = "(? or list_contains(?::varchar[], model))", [models is None, list(models or ())]
             if boards is not None:
-                condition += f" and commit in ({_LAST_OF_SPANS})"
-                parameters += [*bounds, boards - 1]
+                found = self._query(f"select commit, log_time from {_BOUNDED} and rank = 1 order by commit", bounds)
+                commits, first = np.unique(found["commit"].to_numpy(), return_index=True)
+                commits = commits[last_of_spans(found["log_time"].to_numpy()[first], boards)]
+                condition += f" and commit in ({', '.join(map(str, commits)) or 'null'})"
             rows = self._query(f"select * from {_BOUNDED} and {condition} order by model, commit", bounds + parameters)
             return complete_rows(rows)
 
