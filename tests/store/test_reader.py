@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ctypes
+import gc
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -250,3 +252,46 @@ def test_publication_is_the_one_that_was_published(store: DuckStore, reader: Sto
     store.publish([(publication, counts)])
     assert msgspec.json.encode(reader.publication("text-to-image")) == msgspec.json.encode(publication)
     assert reader.arenas()["text-to-image"].commit == 4
+
+
+def test_asking_again_and_again_takes_no_memory(store: DuckStore, reader: StoreReader) -> None:
+    publish_seconds(store, FAN_IN - 1)  # as many files
+
+    def ask() -> None:
+        reader.history("text-to-image", models=["alpha", "beta", "delta", "gamma", "none"], boards=FAN_IN - 1)
+        reader.precision("text-to-image")
+
+    def grow(times: int) -> int:
+        before = allocated_bytes()
+        for _ in range(times):
+            ask()
+        return allocated_bytes() - before
+
+    grow(50)  # caches fill
+    assert grow(200) < 200 * 500  # lists of values as joins took 1,300 bytes a call
+
+
+class Allocations(ctypes.Structure):
+    """What glibc's `mallinfo2` returns."""
+
+    _fields_ = (
+        ("arena", ctypes.c_size_t),
+        ("ordblks", ctypes.c_size_t),
+        ("smblks", ctypes.c_size_t),
+        ("hblks", ctypes.c_size_t),
+        ("hblkhd", ctypes.c_size_t),
+        ("usmblks", ctypes.c_size_t),
+        ("fsmblks", ctypes.c_size_t),
+        ("uordblks", ctypes.c_size_t),
+        ("fordblks", ctypes.c_size_t),
+        ("keepcost", ctypes.c_size_t),
+    )
+
+
+def allocated_bytes() -> int:
+    """Return how much is allocated in this process, other than for small Python objects; garbage left out."""
+    gc.collect()
+    library = ctypes.CDLL(None)
+    library.mallinfo2.restype = Allocations
+    found = library.mallinfo2()
+    return int(found.uordblks) + int(found.hblkhd)
