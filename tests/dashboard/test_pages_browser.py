@@ -87,7 +87,7 @@ def test_page_is_accessible_and_fits_in_both_themes_and_sizes(page: Page, addres
         expect_accessible(page)
 
 
-@pytest.mark.parametrize("width", [701, 768, 861, 961, 1024, 1061])
+@pytest.mark.parametrize("width", [701, 761, 861, 961, 1024, 1141])
 def test_board_fits_between_phone_and_desk(page: Page, address: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     open_page(page, address, "board")
