@@ -61,18 +61,13 @@ def show_ranks_page() -> None:
         )
         write_choices("models", lit)
     tell_unknown_arena(opened.title)
-    _draw_ranks(opened, method, count, tuple(lit))
+    asked = (opened, method, count, tuple(lit))
+    _draw_ranks(*asked)
     draw_downloads(
-        lambda: opened.source.whole_history(
-            opened.arena, method, list(_drawn_models(opened, method, count, tuple(lit)))
-        ),
+        lambda: opened.source.whole_history(opened.arena, method, list(_drawn_models(*asked))),
         make_file_name(opened.arena, method, "ranks"),
         "ranks-data",
-        lambda: (
-            Picture("ranks", f"{opened.title}: ranks over time")
-            if has_trend(_history_of(opened, method, count, tuple(lit))[0])
-            else None
-        ),
+        lambda: Picture("ranks", f"{opened.title}: ranks over time") if has_trend(_history_of(*asked)[0]) else None,
     )
 
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from dashboard.freshness import STALLED_AFTER
 from tests.conftest import ROOT
 
 
@@ -17,3 +18,4 @@ def test_pages_that_are_drawn_seldom_show_nothing_older(refresh: str) -> None:
     table, chart, kept = json.loads(run.stdout)
     assert (table, chart) == (float(refresh), 5 * float(refresh))
     assert kept <= min(0.4, 0.4 * table)
+    assert 1_000 * kept < STALLED_AFTER
