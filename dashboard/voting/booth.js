@@ -22,7 +22,10 @@ class Booth {
     this.live = root.querySelector(".live");
     this.dialog = root.querySelector("dialog");
     this.pictures = new Map(); // by matchup: what the server sends once
+    this.media = new Map(); // by slot: nodes that stay what they are while all around them is drawn anew
     this.state = null;
+    this.drawn = null; // what is shown, in one string
+    this.hasActed = false; // the reader, who waits for what comes of it
     this.timer = 0;
     this.sent = 0;
     this.dialog.addEventListener("keydown", (event) => this.turn({ ArrowLeft: -1, ArrowRight: 1 }[event.key]));
@@ -41,9 +44,18 @@ class Booth {
     if (data.matchup && data.pictures) this.pictures = new Map([[data.matchup, data.pictures]]);
     if (data.matchup && !this.pictures.has(data.matchup)) return this.ask({ act: "resend" });
     if (data.poll_ms) this.timer = setTimeout(() => this.ask({ act: "look" }), data.poll_ms);
-    if (data.matchup && this.state?.matchup !== data.matchup) this.begin(data);
+    const isNew = data.matchup && this.state?.matchup !== data.matchup;
+    if (isNew) this.begin(data);
     if (data.stage !== "vote") this.cancel();
+    if (this.drawn === shownOf(data)) return; // drawn anew, a click that has begun would be lost, and all said again
     this.draw();
+    if (isNew || data.stage === "done" || data.trouble?.retry === false) this.goOn(isNew ? ".prompt" : ".send");
+  }
+
+  /** Gives the focus to what comes after an act of the reader, unless they are elsewhere by now. */
+  goOn(where) {
+    if (this.hasActed && document.activeElement === document.body) this.root.querySelector(where)?.focus({ preventScroll: true });
+    this.hasActed = false;
   }
 
   /** Sends an act; again, if no answer comes: what is sent while the server is busy may be lost. */
@@ -55,6 +67,9 @@ class Booth {
   }
 
   begin(data) {
+    this.cancel();
+    this.media.clear();
+    if (this.dialog.open) this.dialog.close();
     const slots = data.slots.map((slot) => slot.slot);
     const modes = ["rank", "best"].filter((mode) => data.modes.includes(mode));
     const kept = recall("kwise-mode");
@@ -74,6 +89,7 @@ class Booth {
     change(after);
     after.tied[0] = false;
     if (JSON.stringify(after) === JSON.stringify(before)) return;
+    this.cancel(); // who goes on has not meant it
     this.state.undo.push(before);
     Object.assign(this.state, after);
     this.draw();
@@ -173,6 +189,7 @@ class Booth {
     const mode = pending?.mode ?? "rank";
     const ranks = mode === "rank" ? ranksOf(this.state) : mode === "best" ? this.data.slots.map((slot) => (slot.slot === pending.slot ? 1 : null)) : null;
     this.state.sent = { mode, slot: pending?.slot };
+    this.hasActed = true;
     this.cancel();
     this.data = { ...this.data, stage: "sending" };
     this.draw();
@@ -181,6 +198,7 @@ class Booth {
   }
 
   next() {
+    this.hasActed = true;
     this.data = { ...this.data, stage: "leaving" };
     this.draw();
     this.ask({ act: "next", matchup: this.data.matchup });
@@ -203,14 +221,17 @@ class Booth {
 
   draw() {
     const { data } = this;
+    this.drawn = shownOf(data);
     const focused = this.noteFocus();
+    const moved = [...this.media.values()].map(noteMotion);
     this.box.dataset.stage = data.stage;
     this.box.setAttribute("aria-busy", String(["wait", "sending", "leaving"].includes(data.stage)));
     const parts = [];
     if (data.trouble) parts.push(this.drawTrouble());
     if (data.matchup) parts.push(...this.drawMatchup());
-    else if (data.stage === "wait") parts.push(drawWait(data.own));
+    else if (data.stage === "wait") parts.push(this.drawWait());
     this.box.replaceChildren(...parts);
+    moved.forEach((restore) => restore());
     this.restoreFocus(focused);
     if (data.stage === "done") this.tellResult();
   }
@@ -222,10 +243,19 @@ class Booth {
     return box;
   }
 
+  drawWait() {
+    const isOwn = this.data.own;
+    const cards = [0, 1, 2, 3].map(() => make("li", { class: "card", "aria-hidden": "true" }, make("div", { class: "picture ghost" })));
+    const text = isOwn ? "Pictures are being made for your prompt. This takes as long as the models take." : "Pictures are being made. They are shown as soon as all are ready.";
+    const box = make("div", {}, make("p", { class: "hint", role: "status" }, text), make("ol", { class: "cards", style: "--count:4" }, ...cards));
+    if (isOwn) box.append(make("div", { class: "actions" }, this.button("Vote on others instead", "other", () => this.next())));
+    return box;
+  }
+
   drawMatchup() {
     const { data, state } = this;
     const isOpen = data.stage === "vote";
-    const head = make("div", { class: "head" }, make("p", { class: "prompt" }, make("span", {}, "Prompt"), data.prompt ?? "without a prompt"));
+    const head = make("div", { class: "head" }, make("p", { class: "prompt", tabindex: "-1" }, make("span", {}, "Prompt"), data.prompt ?? "without a prompt"));
     if (isOpen && state.modes.length > 1) head.append(this.drawModes());
     const order = state.mode === "best" || (data.stage === "done" && data.reveal && state.sent?.mode !== "rank") ? data.slots.map((slot) => slot.slot) : state.order;
     const list = make("ol", { class: "cards", style: `--count:${order.length}` }, ...order.map((slot) => this.drawCard(slot, isOpen)));
@@ -271,6 +301,11 @@ class Booth {
   }
 
   drawPicture(slot, name) {
+    if (!this.media.has(slot)) this.media.set(slot, this.makePicture(slot, name));
+    return this.media.get(slot);
+  }
+
+  makePicture(slot, name) {
     const source = this.pictures.get(this.data.matchup)?.[slot];
     const kind = this.data.slots[slot].media_type ?? "";
     if (!source) return make("div", { class: "picture none" }, make("p", {}, "The model would not answer this prompt."));
@@ -416,7 +451,7 @@ class Booth {
     const source = this.pictures.get(this.data.matchup)[slot];
     const name = `Picture ${LETTERS[slot]}`;
     const close = this.button("Close", "close", () => this.dialog.close());
-    const bar = make("div", { class: "bar" }, this.button("←", "step", () => this.turn(-1), "Picture before"), make("b", {}, name), this.button("→", "step", () => this.turn(1), "Next picture"), close);
+    const bar = make("div", { class: "bar" }, this.button("←", "step back", () => this.turn(-1), "Picture before"), make("b", {}, name), this.button("→", "step on", () => this.turn(1), "Next picture"), close);
     const image = make("img", { src: source, alt: name });
     image.onclick = () => this.dialog.close();
     this.dialog.replaceChildren(bar, image);
@@ -428,7 +463,7 @@ class Booth {
     if (!step || !this.dialog.open) return;
     const all = this.data.slots.map((slot) => slot.slot).filter((slot) => (this.data.slots[slot].media_type ?? "").startsWith("image/"));
     this.enlarge(all[(all.indexOf(this.large) + step + all.length) % all.length]);
-    this.dialog.querySelector(step < 0 ? ".step" : ".step:last-of-type")?.focus();
+    this.dialog.querySelector(step < 0 ? ".back" : ".on")?.focus();
   }
 
   // ------------------------------------------------------------------------------------------ words
@@ -461,11 +496,9 @@ class Booth {
     const { data, state } = this;
     const key = `${state.matchup} ${data.reveal.in_board}`;
     if (state.said === key) return;
-    const isFirst = !state.said.startsWith(state.matchup);
     state.said = key;
     const names = data.reveal.models.map((each) => `${LETTERS[each.slot]} was ${each.name ?? each.model}${data.reveal.in_board ? ", " + movedInWords(each, data) : ""}`);
     this.say(`${data.reveal.in_board ? "The board has your vote. " : "Your vote is in. "}${names.join("; ")}.`);
-    if (isFirst) this.root.querySelector(".send")?.focus({ preventScroll: true });
   }
 
   say(text) {
@@ -483,7 +516,7 @@ class Booth {
   restoreFocus(focused) {
     if (!focused) return;
     const card = focused.slot === undefined ? null : this.root.querySelector(`.card[data-slot="${focused.slot}"]`);
-    const near = [...(card ?? this.box).querySelectorAll("button, a, input")].filter((node) => !node.disabled);
+    const near = [...(card ?? this.box).querySelectorAll("button, a, input, [tabindex]")].filter((node) => !node.disabled);
     const same = near.find((node) => labelOf(node) === focused.label) ?? near.find((node) => node.classList[0] === focused.kind);
     (focused.kind === "card" ? card : same ?? card)?.focus({ preventScroll: true });
   }
@@ -532,7 +565,7 @@ function findTarget(places, x, y) {
 }
 
 function labelOf(node) {
-  return node.getAttribute("aria-label") ?? node.value ?? node.textContent;
+  return node.getAttribute("aria-label") ?? (node.localName === "input" ? node.value : node.textContent);
 }
 
 function scrolled(node) {
@@ -555,10 +588,20 @@ function ordinal(place) {
   return `${place}${["th", "st", "nd", "rd"][place] ?? "th"}`;
 }
 
-function drawWait(isOwn) {
-  const cards = [0, 1, 2, 3].map(() => make("li", { class: "card", "aria-hidden": "true" }, make("div", { class: "picture ghost" })));
-  const text = isOwn ? "Pictures are being made for your prompt. This takes as long as the models take." : "Pictures are being made. They are shown as soon as all are ready.";
-  return make("div", {}, make("p", { class: "hint", role: "status" }, text), make("ol", { class: "cards", style: "--count:4" }, ...cards));
+/** Returns what a view shows: two that differ in the rest only look the same. */
+function shownOf({ taken, cookie, poll_ms, pictures, ...shown }) {
+  return JSON.stringify(shown);
+}
+
+/** Notes how far a text is scrolled, and whether a film plays; returns what restores it once the node is back. */
+function noteMotion(node) {
+  const top = node.scrollTop;
+  const film = node.querySelector("video");
+  const isPlaying = film !== null && !film.paused;
+  return () => {
+    node.scrollTop = top;
+    if (isPlaying) film.play().catch(() => {}); // its node has gone again
+  };
 }
 
 function decodeText(source) {

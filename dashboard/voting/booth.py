@@ -6,7 +6,7 @@ A booth knows nothing of Streamlit or HTTP. The browser sends acts; after each t
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -83,9 +83,14 @@ class Booth:
 
     arena: str
     stage: Stage = "wait"
+    found: ShownMatchup | None = None
+    """What comes next, while its pictures are fetched: the gateway hands out a matchup once."""
     shown: ShownMatchup | None = None
-    pictures: tuple[str | None, ...] = ()
+    pictures: list[str | None] = field(default_factory=list)
+    """Of what was found, then shown, by slot."""
     answer: Answer | None = None
+    unsent: list[tuple[ShownMatchup, Answer]] = field(default_factory=list)
+    """Votes of matchups that the reader has left while the gateway was away. They go before anything is asked for."""
     reveal: Reveal | None = None
     sent_at: int = 0
     wait_ms: int = 0
@@ -110,10 +115,15 @@ class Booth:
             self._ask(gate, now)
 
     def ask_for(self, prompt: str, gate: Gate, now: int) -> None:
-        """Have a matchup made for a prompt that the reader has typed."""
+        """Have a matchup made for a prompt that the reader has typed. Raises `GateError`: then all stays as it was."""
+        found = gate.ask(self.arena, prompt)
         self._clear()
         self.prompt = prompt
-        self._ask(gate, now)
+        if isinstance(found, Wait):
+            self._wait(found)
+        else:
+            self.found = found
+            self._ask(gate, now)
 
     def take(self, act: Act, gate: Gate, now: int) -> None:
         """Do what the browser asks for."""
@@ -135,13 +145,19 @@ class Booth:
         return None if self.shown is None else self.shown.matchup_id
 
     def _clear(self) -> None:
-        self.shown, self.answer, self.reveal, self.trouble = None, None, None, None
-        self.ticket, self.prompt, self.pictures, self.wait_ms = None, None, (), 0
+        if self._waits_to_be_sent and self.shown is not None and self.answer is not None:
+            self.unsent.append((self.shown, self.answer))
+        self.found, self.shown, self.answer, self.reveal, self.trouble = None, None, None, None, None
+        self.ticket, self.prompt, self.pictures, self.wait_ms = None, None, [], 0
+
+    @property
+    def _waits_to_be_sent(self) -> bool:
+        return self.stage == "sending" or (self.stage == "trouble" and self.answer is not None)
 
     def _look(self, gate: Gate, now: int) -> None:
-        if self.stage == "sending" or (self.stage == "trouble" and self.answer is not None and self.shown is not None):
+        if self._waits_to_be_sent:
             self._send(gate, now)
-        elif self.stage in {"wait", "trouble"}:
+        elif self.stage == "wait" or (self.trouble is not None and self.trouble.retriable):
             self._ask(gate, now)
         elif self.stage == "done" and self.shown is not None and self.reveal is not None and not self.reveal.in_board:
             try:
@@ -150,30 +166,50 @@ class Booth:
                 if not error.retriable:
                     self.sent_at = now - REVEAL_MS  # nothing more will come
 
+    def _wait(self, found: Wait) -> None:
+        self.stage = "wait"
+        self.ticket = found.ticket
+        self.wait_ms = min(_LONGEST_WAIT_MS, max(200, round(1000 * found.wait_s)))
+
     def _ask(self, gate: Gate, now: int) -> None:
+        """Go on to the next matchup, as far as it goes."""
         self.trouble = None
         try:
-            found = gate.ask(self.arena, self.prompt) if self.ticket is None else gate.ticket(self.ticket)
+            self._deliver(gate)
+            found = self.found or self._find(gate)
             if isinstance(found, Wait):
-                self.stage = "wait"
-                self.ticket = found.ticket
-                self.wait_ms = min(_LONGEST_WAIT_MS, max(200, round(1000 * found.wait_s)))
+                self._wait(found)
                 return
-            self.pictures = tuple(
-                None if slot.artifact is None else _inline(*gate.picture(slot.artifact)) for slot in found.slots
-            )
+            self.found = found
+            for slot in found.slots[len(self.pictures) :]:
+                self.pictures.append(None if slot.artifact is None else _inline(*gate.picture(slot.artifact)))
         except GateError as error:
+            if not error.retriable:
+                self.found, self.pictures = None, []
             self._note(error)
             return
-        self.shown, self.stage, self.ticket = found, "vote", None
+        self.found, self.shown, self.stage, self.ticket = None, found, "vote", None
         self.sent_at = now
+
+    def _find(self, gate: Gate) -> ShownMatchup | Wait:
+        return gate.ask(self.arena, self.prompt) if self.ticket is None else gate.ticket(self.ticket)
+
+    def _deliver(self, gate: Gate) -> None:
+        """Send what is unsent. Raises `GateError` while the gateway takes none; what it refuses for good is dropped."""
+        while self.unsent:
+            try:
+                _vote(gate, *self.unsent[0])
+            except GateError as error:
+                if error.retriable:
+                    raise
+            del self.unsent[0]
 
     def _send(self, gate: Gate, now: int) -> None:
         assert self.shown is not None
         assert self.answer is not None
         self.trouble, self.stage = None, "sending"
         try:
-            receipt = gate.vote(self.shown, self.answer.mode, self.answer.ranks, self.answer.duration_ms)
+            receipt = _vote(gate, self.shown, self.answer)
         except GateError as error:
             if not error.retriable:
                 self.answer = None
@@ -231,6 +267,10 @@ class Booth:
         if self.stage == "done" and self.reveal is not None and not self.reveal.in_board:
             return LOOK_MS if now - self.sent_at < REVEAL_MS else None
         return None
+
+
+def _vote(gate: Gate, shown: ShownMatchup, answer: Answer) -> VoteReceipt:
+    return gate.vote(shown, answer.mode, answer.ranks, answer.duration_ms)
 
 
 def read_act(message: object) -> Act | None:

@@ -14,6 +14,7 @@ from typing import Final
 
 import httpx
 
+from dashboard.formatting import format_age
 from dashboard.voting.errors import GateError
 from pipeline.contracts.gateway import (
     ADDRESS_HEADER,
@@ -28,14 +29,17 @@ from producers.client import Client, GatewayRefusal, GatewayUnreachable
 PROXY_SECRET_VARIABLE: Final = "KWISE_GATEWAY_PROXY_SECRET"
 """Where it is set, each reader has the limits of an own address; else all readers share those of this server."""
 PATIENCE_S: Final = 2.0
-"""Longer than that no reader is left without a word."""
-_TIMEOUT_S: Final = 20.0
+"""For so long a call is tried again before the reader is told; the page goes on trying."""
+_TIMEOUT_S: Final = 8.0
+"""Without a byte for so long a gateway that took the call is taken to be away."""
+_TOLD_S: Final = 5.0
+"""Waits of fewer seconds are over before they are read."""
 _COOKIE = re.compile(r"[0-9a-f.]{1,128}")
 
 _WORDS: Final = {
     "expired": ("Too late", "This matchup could be voted on for some minutes only. Here is another."),
     "already_voted": ("Already voted", "There is a vote on this matchup. Here is another."),
-    "too_many": ("A moment, please", "You are quicker than this arena takes votes."),
+    "too_many": ("A moment, please", "You are quicker than this arena allows."),
 }
 """By code of the gateway, where its own words are for programs."""
 
@@ -107,4 +111,6 @@ class _in_words:  # noqa: N801 - a context manager
         if isinstance(error, GatewayRefusal):
             said = str(error).removesuffix(f" ({error.status} {error.code})")
             title, text = _WORDS.get(error.code, ("Not taken", said[:1].upper() + said[1:] + "."))
+            if error.retriable and error.retry_after is not None and error.retry_after >= _TOLD_S:
+                text += f" Next try in {format_age(round(1000 * error.retry_after))}."
             raise GateError(title, text, retriable=error.retriable, retry_after=error.retry_after) from error

@@ -11,6 +11,7 @@ import streamlit as st
 
 from dashboard.arena_frame import adopt_arena, choose_arena, draw_notice, tell_unknown_arena
 from dashboard.markup import render_title
+from dashboard.notices import Notice
 from dashboard.pace import TABLE_EVERY
 from dashboard.server import gateway_url
 from dashboard.shell import open_source
@@ -25,6 +26,8 @@ _BOOTH: Final = "voting:booth"
 _GATE: Final = "voting:gate"
 _KEY: Final = "booth"
 _PROMPTS: Final = "voting:prompts"
+_OWN: Final = "own-prompt"
+_REFUSED: Final = "voting:refused"
 
 
 def show_voting_page() -> None:
@@ -77,21 +80,34 @@ def _take_act() -> None:
 
 def _draw_own_prompt(booth: Booth, gate: HttpGate) -> None:
     """Draw where a prompt of one's own is typed."""
+    refused: GateError | None = st.session_state.pop(_REFUSED, None)
     with (
-        st.form("own", border=False, clear_on_submit=True),
+        st.form("own", border=False),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
-        text = st.text_input(
+        st.text_input(
             "Or with a prompt of your own",
-            key="own-prompt",
+            key=_OWN,
             max_chars=500,
             placeholder="What should the models make?",
             width="stretch",
         )
-        is_sent = st.form_submit_button("Have it made")
-    if is_sent and text.strip():
-        booth.ask_for(text.strip(), gate, _now())
-        st.rerun()
+        st.form_submit_button("Have it made", on_click=_ask_for, args=(booth, gate))
+    if refused is not None:
+        draw_notice(Notice("warning", refused.title, str(refused)))
+
+
+def _ask_for(booth: Booth, gate: HttpGate) -> None:
+    """Have made what the reader has typed; refused, it stays there, and what is voted on, too."""
+    text = st.session_state[_OWN].strip()
+    if not text:
+        return
+    try:
+        booth.ask_for(text, gate, _now())
+    except GateError as error:
+        st.session_state[_REFUSED] = error
+    else:
+        st.session_state[_OWN] = ""
 
 
 def _takes_prompts(gate: HttpGate, arena: str) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import ConsoleMessage, Page
+from playwright.sync_api import ConsoleMessage, Error, Page, Request
 
 
-def watch_errors(page: Page, address: str) -> list[str]:
-    """Return a list that fills with what goes wrong on a page: errors it logs, and requests to others than the app.
+@contextmanager
+def expect_no_errors(page: Page, address: str) -> Iterator[None]:
+    """Expect that a page logs no errors within, and asks nobody but the app.
 
     Left out is what Streamlit asks for in vain below a page.
     """
@@ -18,12 +21,25 @@ def watch_errors(page: Page, address: str) -> list[str]:
 
     def note(message: ConsoleMessage) -> None:
         if message.type == "error" and "/_stcore/" not in message.location["url"]:
-            errors.append(message.text)
+            errors.append(f"{message.text} {message.location['url']}")
+
+    def note_error(error: Error) -> None:
+        errors.append(str(error))
+
+    def note_request(asked: Request) -> None:
+        if not asked.url.startswith(ours):
+            errors.append(asked.url)
 
     page.on("console", note)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda asked: errors.append(asked.url) if not asked.url.startswith(ours) else None)
-    return errors
+    page.on("pageerror", note_error)
+    page.on("request", note_request)
+    try:
+        yield
+    finally:
+        page.remove_listener("console", note)
+        page.remove_listener("pageerror", note_error)
+        page.remove_listener("request", note_request)
+    assert errors == []
 
 
 def expect_no_overflow(page: Page) -> None:

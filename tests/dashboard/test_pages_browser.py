@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from dashboard.server import AppSettings, run_dashboard
 from pipeline.store.duck_store import DuckStore
-from tests.dashboard.looks import expect_accessible, expect_no_overflow
+from tests.dashboard.looks import expect_accessible, expect_no_errors, expect_no_overflow
 from tests.dashboard.made_status import make_status
 from tests.dashboard.made_store import MODELS, wall_ms
 
@@ -47,25 +47,12 @@ def shared_page(browser: Browser, address: str) -> Iterator[Page]:
 
 @pytest.fixture
 def page(shared_page: Page, address: str) -> Iterator[Page]:
-    """The page; in the end nothing was logged as an error but what Streamlit asks for in vain below a page."""
+    """The page; in the end nothing was logged as an error, and nobody but the app was asked anything."""
     expect.set_options(timeout=20_000)  # machines are shared
-    errors: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type == "error" and "/_stcore/" not in message.location["url"]:
-            errors.append(f"{message.text} {message.location['url']}")
-
-    def note_error(error: Any) -> None:
-        errors.append(str(error))
-
-    shared_page.on("console", note)
-    shared_page.on("pageerror", note_error)
     shared_page.set_viewport_size({"width": 1280, "height": 900})
     shared_page.emulate_media(color_scheme="light")
-    yield shared_page
-    shared_page.remove_listener("console", note)
-    shared_page.remove_listener("pageerror", note_error)
-    assert errors == []
+    with expect_no_errors(shared_page, address):
+        yield shared_page
 
 
 def open_page(page: Page, address: str, name: str) -> None:

@@ -36,6 +36,7 @@ class FakeGate:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[Any, ...]] = []
+        self.is_without_pictures: GateError | None = None
 
     def _next(self, *asked: Any) -> Any:
         self.asked.append(asked)
@@ -52,6 +53,8 @@ class FakeGate:
 
     def picture(self, path: str) -> tuple[str, bytes]:
         assert path == "/a/0"
+        if self.is_without_pictures is not None:
+            raise self.is_without_pictures
         return "image/png", b"png"
 
     def vote(self, shown: ShownMatchup, mode: str, ranks: Any, _duration_ms: int) -> Any:
@@ -124,6 +127,47 @@ def test_own_prompt_is_waited_for_by_its_ticket() -> None:
     assert booth.view(gate, 0)["matchup"] == "m2"
 
 
+def test_own_prompt_that_is_refused_leaves_all_as_it_was() -> None:
+    booth, gate = opened(make_shown(), AWAY)
+    before = booth.view(gate, 0)
+    with pytest.raises(GateError, match=r"Away\."):
+        booth.ask_for("a fox", gate, 0)
+    assert booth.view(gate, 0) == before | {"pictures": None}
+
+
+def test_own_prompt_that_takes_long_can_be_left() -> None:
+    booth, gate = opened(make_shown(), Wait(wait_s=60, ticket="T"), make_shown(2))
+    booth.ask_for("a fox", gate, 0)
+    booth.take(Act(act="next"), gate, 0)
+    assert gate.asked[-1] == ("ask", "a", None)
+    assert booth.view(gate, 0)["matchup"] == "m2"
+
+
+def test_matchup_whose_pictures_do_not_come_is_kept_until_they_do() -> None:
+    gate = FakeGate(make_shown())
+    gate.is_without_pictures = AWAY
+    booth = Booth("a")
+    booth.open(gate, 0)
+    booth.take(LOOK, gate, 0)
+    assert booth.view(gate, 0)["trouble"]["retry"] is True
+    gate.is_without_pictures = None
+    booth.take(LOOK, gate, 0)
+    view = booth.view(gate, 0)
+    assert (view["matchup"], view["pictures"]) == ("m1", ["data:image/png;base64,cG5n", None])
+    assert gate.asked == [("ask", "a", None)]
+
+
+def test_matchup_whose_pictures_are_gone_is_given_up() -> None:
+    gate = FakeGate(make_shown(), make_shown(2))
+    gate.is_without_pictures = LATE
+    booth = Booth("a")
+    booth.open(gate, 0)
+    assert booth.view(gate, 0)["trouble"]["retry"] is False
+    gate.is_without_pictures = None
+    booth.take(Act(act="next"), gate, 0)
+    assert booth.view(gate, 0)["matchup"] == "m2"
+
+
 def test_vote_is_revealed_and_the_board_is_waited_for() -> None:
     booth, gate = opened(make_shown(), receipt(in_board=False), make_reveal(in_board=True))
     booth.take(VOTE, gate, 1_000)
@@ -159,6 +203,17 @@ def test_vote_goes_again_while_the_gateway_is_away() -> None:
     booth.take(LOOK, gate, 0)
     assert booth.stage == "done"
     assert gate.asked[1:] == [("vote", "m1", "rank", (1, 2))] * 3
+
+
+@pytest.mark.parametrize("answer", [receipt(in_board=False), LATE])
+def test_vote_that_the_reader_leaves_unsent_goes_before_anything_else(answer: object) -> None:
+    booth, gate = opened(make_shown(), AWAY, AWAY, answer, make_shown(2))
+    booth.take(VOTE, gate, 0)
+    booth.enter("b", gate, 0)
+    assert booth.view(gate, 0)["trouble"]["retry"] is True
+    booth.take(LOOK, gate, 0)
+    assert gate.asked[1:] == [("vote", "m1", "rank", (1, 2))] * 3 + [("ask", "b", None)]
+    assert booth.view(gate, 0)["matchup"] == "m2"
 
 
 def test_vote_that_comes_too_late_leads_to_another_matchup() -> None:
@@ -213,7 +268,12 @@ def test_only_acts_of_the_page_are_read(message: object, is_act: bool) -> None:
     assert (read_act(message) is not None) == is_act
 
 
-def test_looks_in_any_stage_ask_for_nothing_that_is_not_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    booth, gate = opened(make_shown())
+def test_looks_in_any_stage_ask_for_nothing_that_is_not_due() -> None:
+    booth, gate = opened(make_shown(), LATE)
     booth.take(LOOK, gate, 0)
     assert len(gate.asked) == 1
+    booth.take(VOTE, gate, 0)
+    refused = booth.view(gate, 0)["trouble"]
+    booth.take(LOOK, gate, 0)  # it comes late: the reader would not learn of the refusal
+    assert len(gate.asked) == 2
+    assert booth.view(gate, 0)["trouble"] == refused

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from dashboard.server import AppSettings, run_dashboard
 from tests.conftest import wait_until
-from tests.dashboard.looks import expect_accessible, expect_no_overflow, watch_errors
+from tests.dashboard.looks import expect_accessible, expect_no_errors, expect_no_overflow
 from tests.gateway.systems import ARENA, System, running_system, vote_on
 
 PROMPT = "A *fox* [reading](https://example.org) ![x](https://example.org/x.png) <b>maps</b>"
@@ -51,10 +51,8 @@ def page(request: pytest.FixtureRequest, browser: Browser, address: str, scheme:
     expect.set_options(timeout=20_000)  # machines are shared
     with browser.new_context(viewport=SIZES[request.param], color_scheme=scheme) as context:
         page = context.new_page()
-        errors = watch_errors(page, address)
-        yield page
-        page.close()
-    assert errors == []
+        with expect_no_errors(page, address):
+            yield page
 
 
 def test_pictures_are_on_the_page_of_their_model(page: Page, address: str, model: str) -> None:

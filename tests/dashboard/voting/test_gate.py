@@ -14,7 +14,8 @@ from producers.client import GatewayRefusal, GatewayUnreachable
     [
         (GatewayUnreachable("http://x does not answer"), "No answer", "tries again by itself", True),
         (GatewayRefusal(410, "expired", "e", retriable=False, retry_after=None), "Too late", "another", False),
-        (GatewayRefusal(429, "too_many", "m", retriable=True, retry_after=3.0), "A moment, please", "quicker", True),
+        (GatewayRefusal(429, "too_many", "m", retriable=True, retry_after=3.0), "A moment, please", "allows.", True),
+        (GatewayRefusal(429, "too_many", "m", retriable=True, retry_after=180.0), "A moment, please", "3 min.", True),
         (
             GatewayRefusal(422, "bad_prompt", "the prompt is empty", retriable=False, retry_after=None),
             "Not taken",

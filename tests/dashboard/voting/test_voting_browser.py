@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from dashboard.server import AppSettings, run_dashboard
 from pipeline.store.reader import StoreReader
 from tests.conftest import wait_until
-from tests.dashboard.looks import expect_accessible, expect_no_overflow, watch_errors
+from tests.dashboard.looks import expect_accessible, expect_no_errors, expect_no_overflow
 from tests.dashboard.voting.relay import Relay, relaying
 from tests.gateway.systems import ARENA, System, published_votes, running_system
 
@@ -57,12 +57,11 @@ def booth_page(desk: BrowserContext, address: str) -> Iterator[Page]:
 def visit(context: BrowserContext, address: str) -> Iterator[Page]:
     expect.set_options(timeout=20_000)  # machines are shared
     page = context.new_page()
-    errors = watch_errors(page, address)
-    page.goto(f"{address}/vote?arena={ARENA}")
-    expect(page.locator(".card .picture img")).to_have_count(4, timeout=60_000)
-    yield page
+    with expect_no_errors(page, address):
+        page.goto(f"{address}/vote?arena={ARENA}")
+        expect(page.locator(".card .picture img")).to_have_count(4, timeout=60_000)
+        yield page
     page.close()
-    assert errors == []
 
 
 @pytest.fixture
@@ -190,17 +189,28 @@ def test_rank_by_keyboard_alone(page: Page, system: System) -> None:
     assert (booth.order(), booth.places()) == ("BACD", "1 2 3 4")
     focus_by_tab(page, "picture")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("dialog")).to_be_visible()
-    page.keyboard.press("ArrowRight")
-    expect(page.get_by_role("dialog")).to_contain_text("Picture B")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    for letter in "BCD":
+        page.keyboard.press("ArrowRight")
+        expect(dialog).to_contain_text(f"Picture {letter}")
+    page.keyboard.press("ArrowLeft")
+    expect(dialog).to_contain_text("Picture C")
     page.keyboard.press("Escape")
-    expect(page.get_by_role("dialog")).to_be_hidden()
-    focus_by_tab(page, "send")
+    expect(dialog).to_be_hidden()
+    focus_by_tab(page, "undo")
+    for places in ("=1 =1 3 4", "1 2 3 4"):
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Undo")).to_be_focused()
+        assert booth.places() == places
+    page.keyboard.press("Shift+Tab")
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_focused()
     page.keyboard.press("Enter")
     booth.expect_revealed()
     assert booth.archived()["ranks"] == [2, 1, 3, 4]
     expect(page.get_by_role("button", name="Next matchup")).to_be_focused()
     page.keyboard.press("Enter")
+    expect(page.locator(".prompt")).to_be_focused()
     expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
 
 
@@ -231,6 +241,21 @@ def test_best_by_one_click_that_can_be_taken_back(page: Page, system: System) ->
     page.get_by_role("button", name="Next matchup").click()
     expect(page.get_by_role("radio", name="Best only")).to_be_checked()
     page.get_by_role("radio", name="Rank all").check()
+
+
+def test_click_is_taken_back_by_going_on(page: Page, system: System) -> None:
+    booth = Booth(page, system)
+    page.locator(".card .picture").evaluate_all("pictures => pictures.forEach(each => { each.isKept = true })")
+    booth.press("Skip")
+    expect(page.get_by_role("button", name="Send now")).to_be_visible()
+    booth.press("Make it 1st: Picture B")
+    expect(page.get_by_role("button", name="Send now")).to_be_hidden()
+    page.wait_for_timeout(2_500)  # longer than a click can be taken back
+    assert (booth.order(), booth.places()) == ("BACD", "1")
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
+    # Films go on, and texts stay where they were scrolled to, because their nodes are the same.
+    assert page.locator(".card .picture").evaluate_all("pictures => pictures.every(each => each.isKept)")
+    booth.press("Undo")
 
 
 def test_click_that_could_be_taken_back_is_when_the_page_is_left(page: Page, system: System) -> None:
