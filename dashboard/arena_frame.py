@@ -64,6 +64,7 @@ def open_arena(page: str = "") -> OpenArena | None:
         return None
     methods = list_methods(publication)
     if not methods:
+        choose_arena(titles, arena)
         _wait(source, arena, notices.no_boards(), page)
         return None
     return OpenArena(source, titles, arena, methods, publication)

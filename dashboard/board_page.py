@@ -160,7 +160,7 @@ def _draw_board(opened: OpenArena, method: str, search: Search) -> None:
         return
     published = (str(opened.source.path), opened.arena, publication.commit, publication.published_at)
     view, legend, table, hidden = _render(_Asked(published, method, search.key, publication, search))
-    if not _tell_state(view.board, describe_method(method).label):
+    if not _tell_state(view.board):
         return
     draw_live("legend", legend)
     if table is None:
@@ -180,8 +180,9 @@ def _draw_comparison(opened: OpenArena, search: Search) -> None:
     except UnavailableError as unavailable:
         draw_notice(unavailable.notice)
         return
-    first = publication.boards[opened.methods[0]]
-    if not _tell_state(first, "A method"):
+    boards = [publication.boards[method] for method in opened.methods]
+    first = boards[0]
+    if not _tell_state(first, *(board for board in boards[1:] if board.rebuilding)):
         return
     rows = search.find(view_board(publication, first.method, describe_method(first.method).unit))
     if not rows:
@@ -200,15 +201,15 @@ def _draw_comparison(opened: OpenArena, search: Search) -> None:
         draw_live("more", render_more(len(rows) - SHOWN))
 
 
-def _tell_state(board: Board, label: str) -> bool:
-    """Say what is to be known of a board before it is read; return whether there is anything to read."""
+def _tell_state(board: Board, *others: Board) -> bool:
+    """Say what is to be known of boards before they are read; return whether there is anything to read."""
     if not board.models:
         draw_notice(notices.no_models())
         return False
     if board.votes == 0:
         draw_notice(notices.no_votes(len(board.models)))
-    if board.rebuilding:
-        draw_notice(notices.rebuilding(label))
+    if labels := [describe_method(each.method).label for each in (board, *others) if each.rebuilding]:
+        draw_notice(notices.rebuilding(labels))
     return True
 
 

@@ -34,7 +34,8 @@ _DOWN: Final = (
     '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 4v11m4.5-4.5L12 15l-4.5-4.5M5 16v3h14v-3"/></svg>'
 )
 _HTML: Final = (
-    f'<div><button type="button" data-end="csv">{_DOWN}<span>Download as CSV</span></button>'
+    '<div><span class="about" hidden></span>'
+    f'<button type="button" data-end="csv">{_DOWN}<span>Download as CSV</span></button>'
     f'<button type="button" data-end="parquet">{_DOWN}<span>Download as Parquet</span></button>'
     '<button type="button" class="picture" hidden><svg viewBox="0 0 24 24" aria-hidden="true">'
     '<path d="M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4"/><circle cx="15.5" cy="9" r="1.25"/></svg>'
@@ -65,6 +66,7 @@ def draw_downloads(
     name: str,
     key: str = "download",
     make_picture: Callable[[], Picture | None] = lambda: None,
+    about: str = "",
 ) -> None:
     """Draw the buttons for a table, and for the chart that shows it.
 
@@ -78,6 +80,8 @@ def draw_downloads(
         Tells the buttons of a page apart.
     make_picture
         Called again and again; None while there is no chart.
+    about
+        What is downloaded, where more than one table is above.
 
     Where `UnavailableError` or KeyError (a method that is published no more) is raised, there are no buttons.
     """
@@ -87,7 +91,7 @@ def draw_downloads(
         file = None if wanted is None else _make_file(make_table(), name, wanted)
     except (UnavailableError, KeyError):
         return
-    data = {"file": file, "picture": None if picture is None else _describe_picture(picture, name)}
+    data = {"file": file, "picture": None if picture is None else _describe_picture(picture, name), "about": about}
     _buttons()(key=key, data=data, on_wanted_change=partial(_note_wanted, key))
 
 

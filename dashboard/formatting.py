@@ -30,6 +30,11 @@ def format_plural(count: int, noun: str) -> str:
     return f"{format_count(count)} {noun if count == 1 else noun + 's'}"
 
 
+def join_words(words: Sequence[str]) -> str:
+    """Return ``A``, ``A and B``, ``A, B and C``."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
 def format_bytes(count: int) -> str:
     """Return a size, in steps of a thousand: ``812 B``, ``21.5 kB``, ``3.20 GB``."""
     if count < 1_000:

@@ -17,11 +17,10 @@ QUIET_AFTER: Final = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """A state, and the reason for it in words. Ages in ms, None where there is nothing to count from."""
+    """A state, and the reason for it in words. The newest vote's age in ms, None without one."""
 
     state: State
     reason: str
-    heartbeat_age: int | None
     vote_age: int | None
 
     @property
@@ -45,4 +44,4 @@ def judge_freshness(now: int, heartbeat: int | None, newest_vote: int | None) ->
         state, reason = "quiet", "job runs, no new votes"
     else:
         state, reason = "live", f"job seen {format_ago(heartbeat_age)}"
-    return Freshness(state, reason, heartbeat_age, vote_age)
+    return Freshness(state, reason, vote_age)

@@ -1,12 +1,16 @@
-"""What the page says when there is no board to show, or when the board needs a word of caution."""
+"""What the page says when there is no board to show, or when the board needs a word of caution.
+
+Anybody may read it: a store is called by its own name, without the folders of the server that it lies in.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dashboard.formatting import format_clock, format_day
+from dashboard.formatting import format_clock, format_day, join_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +28,8 @@ def no_store(store: Path) -> Notice:
     return Notice(
         "empty",
         "Waiting for a store",
-        f"Nothing has been published in {store} so far. Start a job that writes there; the board appears by itself.",
-        f"kwise pipeline run --from sqlite:events.db --store {store}",
+        f"Nothing has been published in {store.name} so far. Start a job that writes there: the board comes by itself.",
+        _run(store),
     )
 
 
@@ -39,8 +43,8 @@ def no_arenas(store: Path) -> Notice:
     return Notice(
         "empty",
         "No arenas yet",
-        f"The store {store} is there, and no arena is in it. An arena begins with its file, or with its first vote.",
-        "kwise arena apply arena.toml --to sqlite:events.db",
+        f"The store {store.name} is there, but no arena is in it. An arena begins with its file or its first vote.",
+        "kwise arena apply arena.toml --to LOG",
     )
 
 
@@ -71,7 +75,7 @@ def stalled(seen: int | None, store: Path) -> Notice:
         "warning",
         "Not being updated",
         f"{since} What you see is the last board that was published.",
-        f"kwise pipeline run --from sqlite:events.db --store {store}",
+        _run(store),
     )
 
 
@@ -82,7 +86,7 @@ def no_status(store: Path) -> Notice:
         "No job has reported",
         "This store is there, and no live job has said anything of itself on it so far: it was made by a replay, or "
         "the job is just starting.",
-        f"kwise pipeline run --from sqlite:events.db --store {store}",
+        _run(store),
     )
 
 
@@ -92,7 +96,7 @@ def job_stopped(ended: int, store: Path) -> Notice:
         "note",
         "Stopped",
         f"The job ended in order {_at(ended)}. Votes wait in the log; nothing is lost. Figures are those of its end.",
-        f"kwise pipeline run --from sqlite:events.db --store {store}",
+        _run(store),
     )
 
 
@@ -102,7 +106,7 @@ def job_failed(ended: int, error: str, store: Path) -> Notice:
         "warning",
         "Ended by an error",
         f"The job gave up {_at(ended)}: {error}. Votes wait in the log; nothing is lost.",
-        f"kwise doctor --store {store}",
+        f"kwise doctor --store {store.name}",
     )
 
 
@@ -112,7 +116,7 @@ def job_silent(seen: int, store: Path) -> Notice:
         "warning",
         "No sign of life",
         f"The job was last seen {_at(seen)}. It was killed, or hangs. Start it again: nothing is lost.",
-        f"kwise doctor --store {store}",
+        f"kwise doctor --store {store.name}",
     )
 
 
@@ -123,10 +127,11 @@ def log_out_of_reach(error: str) -> Notice:
     )
 
 
-def rebuilding(label: str) -> Notice:
-    """The method's board is rebuilt after a retraction."""
+def rebuilding(labels: Sequence[str]) -> Notice:
+    """The boards of these methods are rebuilt after a retraction."""
+    rest = "depends on the order of votes and is" if len(labels) == 1 else "depend on the order of votes and are"
     return Notice(
-        "note", "Being rebuilt", f"Votes were retracted. {label} depends on the order of votes and is computed anew."
+        "note", "Being rebuilt", f"Votes were retracted. {join_words(labels)} {rest} computed anew from all that count."
     )
 
 
@@ -204,6 +209,10 @@ def no_match(words: str) -> Notice:
 def no_boards() -> Notice:
     """The arena is published without a board."""
     return Notice("empty", "The first board is being computed", "It appears here as soon as it is published.")
+
+
+def _run(store: Path) -> str:
+    return f"kwise pipeline run --from LOG --store {store.name}"
 
 
 def _at(time: int) -> str:

@@ -6,6 +6,7 @@ Votes in dead letters bear what voters are told apart by. Whoever is not logged 
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 import threading
 import time
@@ -22,6 +23,7 @@ ATTEMPTS: Final = 5
 """Wrong passwords in `SPAN_SECONDS`, of all sessions together, after which none is looked at: it cannot be guessed."""
 SPAN_SECONDS: Final = 60.0
 
+_LOGGER: Final = logging.getLogger(__name__)
 _LOGGED_IN: Final = "operator:logged_in"
 
 
@@ -57,7 +59,8 @@ def read_password(path: Path) -> str:
     try:
         password = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise LoginError(f"The file of the password cannot be read: {error}.") from None
+        _LOGGER.error("the file of the operators' password cannot be read: %s", error)
+        raise LoginError("The file of the password cannot be read; the server's log says why.") from None
     if len(password) < LEAST_LENGTH:
         raise LoginError(f"The password in its file has fewer than {LEAST_LENGTH} characters: choose a longer one.")
     return password

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import streamlit as st
@@ -18,11 +19,12 @@ from dashboard.operator_letters import SHOWN, list_reasons, render_letters, tabu
 from dashboard.operator_login import draw_login, draw_logout, is_logged_in, password_file
 from dashboard.operator_queue import ArenaQueue, fetch_queue, render_queue
 from dashboard.operator_trend import HEIGHT, has_operations_trend, make_operations_trend, tabulate_samples
-from dashboard.operator_weights import render_weights
+from dashboard.operator_weights import render_weights, tabulate_weights
 from dashboard.pace import CHART_EVERY, KEPT_ASKED, TABLE_EVERY
 from dashboard.server import PASSWORD_VARIABLE, gateway_url
 from dashboard.shell import open_source
 from dashboard.source import RECENT_LETTERS, Source, UnavailableError
+from pipeline.contracts.snapshot import Board
 
 _TITLE: Final = render_title("Operations")
 _ARENAS: Final = 6
@@ -52,12 +54,16 @@ def show_operator_page() -> None:
 def _draw_rest(source: Source) -> None:
     """Draw what the store tells without a job."""
     try:
-        source.overview()
+        titles = source.overview().titles
     except UnavailableError:
         return  # said above
     if (gateway := gateway_url()) is not None:
         _draw_queue(gateway)
     _draw_weights(source)
+    if any(board.parameters.get("likelihoods") for _, board in _read_averages(source, titles)):
+        draw_downloads(
+            lambda: tabulate_weights(_read_averages(source, source.overview().titles)), "weights", "weights-data"
+        )
     _draw_letters(source)
 
 
@@ -145,12 +151,18 @@ def _draw_weights(source: Source) -> None:
         titles = source.overview().titles
     except UnavailableError:
         return
-    boards = []
-    for arena in titles:
-        with suppress(UnavailableError, KeyError):
-            boards.append((arena_label(titles, arena), source.publication(arena).boards["average"]))
-    if shown := render_weights(boards[:_ARENAS]):
+    if shown := render_weights(islice(_read_averages(source, titles), _ARENAS)):
         draw_live("weights", shown)
+
+
+def _read_averages(source: Source, titles: dict[str, str]) -> Iterator[tuple[str, Board]]:
+    """Read title and board by `average` of each arena that has one, as they are asked for."""
+    for arena in titles:
+        try:
+            board = source.publication(arena).boards["average"]
+        except (UnavailableError, KeyError):
+            continue
+        yield arena_label(titles, arena), board
 
 
 def _draw_letters(source: Source) -> None:

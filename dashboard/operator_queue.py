@@ -87,7 +87,9 @@ def render_queue(queues: Sequence[ArenaQueue] | None) -> str:
     """Render the queue; what is said of it in place of figures where there are none."""
     title = render_section("Gateway", "matchups on their way to voters")
     if queues is None:
-        return title + render_legend("It does not answer. Votes that people send wait in their browsers.")
+        return title + render_legend(
+            "It does not answer. Votes that people send wait on their pages, and go again by themselves."
+        )
     if not queues:
         return title + render_legend("It has no matchups so far.")
     columns = (

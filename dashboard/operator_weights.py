@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import pyarrow as pa
 
 from dashboard.formatting import ABSENT, format_chance, format_count, format_plural
 from dashboard.markup import Markup, TableColumn, render_section, render_table
 from pipeline.contracts.snapshot import Board
 
+WEIGHT_SCHEMA: Final = pa.schema(
+    [
+        ("arena", pa.string()),
+        ("likelihood", pa.string()),
+        ("lapse", pa.float64()),
+        ("loss", pa.float64()),
+        ("weight", pa.float64()),
+    ]
+)
+"""One row a likelihood of an arena's `average`."""
 
-def render_weights(boards: Sequence[tuple[str, Board]]) -> str:
+
+def tabulate_weights(boards: Iterable[tuple[str, Board]]) -> pa.Table:
+    """Return the weights of each arena's board by `average` as `WEIGHT_SCHEMA`."""
+    rows = [
+        {
+            "arena": board.arena,
+            "likelihood": each["name"],
+            **{name: each.get(name) for name in ("lapse", "loss", "weight")},
+        }
+        for _, board in boards
+        for each in board.parameters.get("likelihoods", ())
+    ]
+    return pa.Table.from_pylist(rows, schema=WEIGHT_SCHEMA)
+
+
+def render_weights(boards: Iterable[tuple[str, Board]]) -> str:
     """Render the weights of each arena (title, board by `average`); nothing where no board says them."""
     return "".join(
         _render_arena(title, board.parameters) for title, board in boards if board.parameters.get("likelihoods")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from math import comb
 from typing import Final
 
@@ -43,6 +43,30 @@ class PolicyRecord:
     votes: int
     with_propensity: int
     effective: float
+
+
+PROMPT_SCHEMA: Final = pa.schema(
+    [
+        ("prompt", pa.string()),
+        ("text", pa.string()),
+        ("votes", pa.int64()),
+        ("wins", pa.int64()),
+        ("ties", pa.int64()),
+        ("losses", pa.int64()),
+        ("share", pa.float64()),
+    ]
+)
+"""One row a prompt; typed ones are one row together, without prompt and text. `share` of pairs won, ties as half."""
+
+POLICY_SCHEMA: Final = pa.schema(
+    [
+        ("policy", pa.string()),
+        ("votes", pa.int64()),
+        ("with_propensity", pa.int64()),
+        ("effective", pa.float64()),
+    ]
+)
+"""One row a policy (`PolicyRecord`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,8 +146,22 @@ def record_prompts(answers: RecentAnswers, model: str) -> list[PromptRecord]:
     ]
 
 
+def tabulate_prompts(records: Sequence[PromptRecord], texts: Mapping[str, str]) -> pa.Table:
+    """Return records as `PROMPT_SCHEMA`; `texts` by prompt id."""
+    rows = [
+        {**asdict(record), "text": None if record.prompt is None else texts.get(record.prompt), "share": record.share}
+        for record in records
+    ]
+    return pa.Table.from_pylist(rows, schema=PROMPT_SCHEMA)
+
+
+def tabulate_policies(records: Sequence[PolicyRecord]) -> pa.Table:
+    """Return records as `POLICY_SCHEMA`."""
+    return pa.Table.from_pylist([asdict(record) for record in records], schema=POLICY_SCHEMA)
+
+
 def record_policies(answers: RecentAnswers, models: int) -> list[PolicyRecord]:
-    """Return the votes by policy, those of most votes first; `models`: how many the arena has now.
+    """Return the votes by policy, those of most votes first; `models`: how many are drawn from now.
 
     What votes on k of n models are worth that had propensity p is (sum w)^2 / sum w^2, w = 1 / (p C(n, k)).
     """

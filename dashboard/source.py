@@ -24,6 +24,7 @@ from dashboard.pairs.table import PairTable, tabulate_pairs
 from dashboard.recent_answers import RecentAnswers, choose_answers
 from dashboard.trend import POINTS
 from pipeline.contracts.arena import Registry
+from pipeline.contracts.retractions import Retractions
 from pipeline.contracts.snapshot import Publication
 from pipeline.contracts.status import Sample
 from pipeline.contracts.store import StoreError
@@ -85,6 +86,10 @@ class Reader(Protocol):
 
     def recent_votes(self, count: int) -> pa.Table:
         """Return the newest archived rows."""
+        ...
+
+    def retractions(self) -> Retractions:
+        """Return which archived votes do not count."""
         ...
 
     def dead_letters(self, limit: int | None = None, reason: str | None = None) -> pa.Table:
@@ -198,7 +203,7 @@ class Source:
         self._histories = _KeptByKey(self._read_history, KEPT_DEAR, helper)
         self._precisions = _KeptByKey(self._read_precision, KEPT_DEAR, helper)
         self._pairs = _KeptByKey(self._read_pairs, KEPT_DEAR, helper)
-        self._votes = _Kept(lambda: self._guard(lambda: self._reader.recent_votes(RECENT_VOTES)), KEPT_VOTES)
+        self._votes = _Kept(lambda: self._guard(self._read_votes), KEPT_VOTES)
         self._answers: _KeptByKey[str, RecentAnswers] = _KeptByKey(
             lambda arena: choose_answers(self._votes.get(), arena), KEPT_VOTES, helper
         )
@@ -247,7 +252,7 @@ class Source:
         return self._pairs.get(arena)
 
     def answers(self, arena: str) -> RecentAnswers:
-        """Return the newest votes of an arena, among the newest `RECENT_VOTES` of all."""
+        """Return the newest votes of an arena that count, among the newest `RECENT_VOTES` of all."""
         return self._answers.get(arena)
 
     def dead_letters(self, limit: int, reason: str | None) -> pa.Table:
@@ -269,6 +274,13 @@ class Source:
         model_ids = [model.id for model in publication.registered.models]
         return tabulate_pairs(publication.commit, model_ids, counts)
 
+    def _read_votes(self) -> pa.Table:
+        votes, retractions = self._reader.recent_votes(RECENT_VOTES), self._reader.retractions()
+        if not retractions:
+            return votes
+        counts = [batch.filter(pa.array(~retractions.affect(batch))) for batch in votes.to_batches()]
+        return pa.Table.from_batches(counts, votes.schema)
+
     def _read_overview(self) -> Overview:
         manifest = self._guard(self._reader.manifest)
         if not manifest.arenas:
@@ -285,6 +297,9 @@ class Source:
         try:
             return read()
         except ReaderError as error:
-            raise UnavailableError(no_store(self.path) if error.retriable else unreadable_store(str(error))) from error
+            raise UnavailableError(no_store(self.path) if error.retriable else self._unreadable(error)) from error
         except (StoreError, OSError, msgspec.MsgspecError) as error:
-            raise UnavailableError(unreadable_store(str(error))) from error
+            raise UnavailableError(self._unreadable(error)) from error
+
+    def _unreadable(self, error: Exception) -> Notice:
+        return unreadable_store(str(error).replace(str(self.path), self.path.name))

@@ -9,6 +9,9 @@ export default function ({ parentElement, data, setTriggerValue }) {
   for (const button of parentElement.querySelectorAll("[data-end]")) {
     button.onclick = () => ask(host, { end: button.dataset.end, number: Date.now() }, AGAIN_MS);
   }
+  const about = parentElement.querySelector(".about");
+  about.textContent = data.about;
+  about.hidden = !data.about;
   const picture = parentElement.querySelector(".picture");
   picture.hidden = !data.picture;
   picture.onclick = () => savePicture(data.picture);

@@ -59,6 +59,9 @@ def measure_information(precision: pa.Table, spans: int = SPANS) -> Information:
     models, log_sd = precision["models"].to_numpy()[chosen], precision["log_sd"].to_numpy()[chosen]
     steps = np.diff(votes)
     keep = (steps > 0) & (np.diff(models) == 0)
+    # What was measured beyond the votes that a retraction left is of votes that do not count any more.
+    fewest_later = np.minimum.accumulate(votes[::-1])[::-1]
+    keep[:-1] &= votes[1:-1] < fewest_later[2:]
     bits = -np.diff(log_sd)[keep] / math.log(2) / steps[keep]
     ends = np.flatnonzero(keep) + 1
     return Information(times[ends], votes[ends], models[ends].astype(np.int64), bits)

@@ -41,7 +41,13 @@ from dashboard.matchmaking.information import (
 from dashboard.matchmaking.proposals import Proposal, judge_proposals, tabulate_proposals
 from dashboard.pace import CHART_EVERY
 from dashboard.pairs.table import PairTable, write_pairs
-from dashboard.recent_answers import RecentAnswers, compare_with_chance, record_policies
+from dashboard.recent_answers import (
+    PolicyRecord,
+    RecentAnswers,
+    compare_with_chance,
+    record_policies,
+    tabulate_policies,
+)
 from dashboard.source import UnavailableError
 from pipeline.contracts.snapshot import Publication
 
@@ -74,7 +80,16 @@ def show_matchmaking_page() -> None:
     )
     _draw_coverage(opened)
     draw_downloads(
-        lambda: write_pairs(opened.source.pairs(opened.arena)), make_file_name(opened.arena, "pairs"), "coverage-data"
+        lambda: write_pairs(opened.source.pairs(opened.arena)),
+        make_file_name(opened.arena, "pairs"),
+        "coverage-data",
+        about="Pairs",
+    )
+    draw_downloads(
+        lambda: tabulate_policies(_record_policies(opened)),
+        make_file_name(opened.arena, "policies"),
+        "policies-data",
+        about="Policies",
     )
 
 
@@ -130,7 +145,7 @@ def _draw_coverage(opened: OpenArena) -> None:
         answers = opened.source.answers(opened.arena)
     except UnavailableError:
         return
-    ratios = compare_with_chance(answers.sizes.tolist(), answers.propensities, len(table.model_ids))
+    ratios = compare_with_chance(answers.sizes.tolist(), answers.propensities, _count_active(publication))
     left = render_section("Coverage", "all votes that count") + render_coverage(table)
     left += render_section("Least known", "models with the fewest comparisons") + render_least_known(
         table, _comparisons(publication), _names(publication), opened.arena
@@ -139,7 +154,8 @@ def _draw_coverage(opened: OpenArena) -> None:
     right = render_section("Propensities", newest)
     right += render_ratios(ratios) if len(answers) else render_legend("No votes yet.")
     if len(answers):
-        right += render_section("Policies", newest) + render_policies(record_policies(answers, len(table.model_ids)))
+        right += render_section("Policies", newest)
+        right += render_policies(_record_policies(opened))
         right += render_legend(
             "Worth: as many votes on sets drawn at random would know as much, when these are "
             "reweighted by their propensities."
@@ -150,7 +166,9 @@ def _draw_coverage(opened: OpenArena) -> None:
 def _judge(opened: OpenArena) -> tuple[Publication, PairTable, list[Proposal]]:
     """Return what is published, the pairs, and the open matchups judged."""
     publication, table = opened.source.publication(opened.arena), opened.source.pairs(opened.arena)
-    proposals = judge_proposals(publication.open_matchups, table, _comparisons(publication), _names(publication))
+    proposals = judge_proposals(
+        publication.open_matchups, table, _count_active(publication), _comparisons(publication), _names(publication)
+    )
     return publication, table, proposals
 
 
@@ -158,9 +176,19 @@ def _measure(opened: OpenArena) -> Information:
     return measure_information(opened.source.precision(opened.arena, opened.methods[0]))
 
 
+def _record_policies(opened: OpenArena) -> list[PolicyRecord]:
+    publication, answers = opened.source.publication(opened.arena), opened.source.answers(opened.arena)
+    return record_policies(answers, _count_active(publication))
+
+
 def _comparisons(publication: Publication) -> dict[str, int]:
     board = next(iter(publication.boards.values()))
     return {rating.model: rating.comparisons for rating in board.models}
+
+
+def _count_active(publication: Publication) -> int:
+    """Return how many models policies draw from."""
+    return sum(not model.retired for model in publication.registered.models)
 
 
 def _names(publication: Publication) -> dict[str, str]:

@@ -30,8 +30,8 @@ PROPOSAL_SCHEMA: Final = pa.schema(
 )
 """One row an open matchup.
 
-Somebody may have it before them: nothing here tells them which of its models is in which slot, and no id or time which
-row is theirs.
+Somebody may have it before them: nothing here tells them which of its models is in which slot, and no id which row is
+theirs.
 """
 
 
@@ -50,14 +50,14 @@ class Proposal:
 
 
 def judge_proposals(
-    matchups: Sequence[Matchup], table: PairTable, comparisons: Mapping[str, int], names: Mapping[str, str]
+    matchups: Sequence[Matchup], table: PairTable, models: int, comparisons: Mapping[str, int], names: Mapping[str, str]
 ) -> list[Proposal]:
-    """Judge open matchups, newest first."""
+    """Judge open matchups, newest first; `models`: how many are drawn from."""
     places = {model: place for place, model in enumerate(table.model_ids)}
     ratios = compare_with_chance(
         [len(matchup.models) for matchup in matchups],
         [matchup.propensity for matchup in matchups],
-        len(table.model_ids),
+        models,
     )
     found = []
     for matchup, ratio in zip(matchups, ratios, strict=True):

@@ -147,8 +147,8 @@ def _render_outcomes(pair: Pair) -> str | Markup:
 def list_losses(opponents: Sequence[tuple[ModelRating, Pair]], rank: int, limit: int) -> list[tuple[ModelRating, Pair]]:
     """Return the opponents that a model should have beaten, the most surprising first.
 
-    Those it does worse against than predicted, and, where nothing is predicted, those ranked below it that win more
-    often than they lose.
+    Those it does worse against than predicted, and, where nothing is predicted, those ranked below it that have won
+    more often than they lost. `describe_losses` says which.
     """
 
     def loss(pair: Pair, rating: ModelRating) -> float:
@@ -160,6 +160,15 @@ def list_losses(opponents: Sequence[tuple[ModelRating, Pair]], rank: int, limit:
     least = SURPRISE
     found = sorted((each for each in scored if each[0] >= least), key=lambda each: -each[0])
     return [(rating, pair) for _, rating, pair in found[:limit]]
+
+
+def describe_losses(opponents: Sequence[tuple[ModelRating, Pair]]) -> tuple[str, str]:
+    """Return what `list_losses` lists, and what to say where that is none."""
+    if not any(pair.votes for _, pair in opponents):
+        return "no votes so far", "It has met no other model so far."
+    if any(pair.surprise is not None for _, pair in opponents):
+        return "less than predicted, by 2 standard errors or more", "No model: it wins as often as predicted."
+    return "ranked below it, and won 2 votes more or better", "No model that is ranked below it."
 
 
 def render_losses(losses: Sequence[tuple[ModelRating, Pair]], arena: str) -> str:
@@ -179,7 +188,7 @@ def render_losses(losses: Sequence[tuple[ModelRating, Pair]], arena: str) -> str
         ]
         for rating, pair in losses
     ]
-    return render_table(columns, rows, "Models against which it does worse than predicted")
+    return render_table(columns, rows, "Models against which it falls short")
 
 
 def render_prompts(records: Sequence[PromptRecord], texts: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
 from typing import Final
+from weakref import ref
 
 import httpx
 import streamlit as st
@@ -66,7 +67,7 @@ def ask_made(gateway: str, arena: str, model: str) -> list[Made] | None:
             if _is_clip(each.media_type) and clips > CLIPS_SHOWN:
                 continue
             try:
-                data = _fetch(_Place(each.artifact, each.media_type, client))
+                data = _fetch(_Place(each.artifact, each.media_type, ref(client)))
             except GatewayRefusal:  # this one is gone
                 continue
             except GatewayUnreachable:
@@ -78,17 +79,19 @@ def ask_made(gateway: str, arena: str, model: str) -> list[Made] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where an artifact is; what is at a path never changes."""
+    """Where an artifact is; what is at a path never changes. What is kept does not keep the client."""
 
     path: str
     media_type: str
-    client: Client = field(compare=False)
+    client: ref[Client] = field(compare=False)
 
 
 @lru_cache(maxsize=_ARTIFACTS_KEPT)
 def _fetch(place: _Place) -> bytes | None:
     """Fetch an artifact for the page. None for what the page cannot show."""
-    data = place.client.artifact(place.path).data
+    client = place.client()
+    assert client is not None  # the caller's
+    data = client.artifact(place.path).data
     if place.media_type.startswith("image/"):
         return shrink_picture(data)
     if _is_clip(place.media_type):

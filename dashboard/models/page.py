@@ -26,6 +26,7 @@ from dashboard.markup import render_legend, render_section
 from dashboard.methods import describe_method
 from dashboard.models.gallery import draw_gallery
 from dashboard.models.html import (
+    describe_losses,
     list_losses,
     render_facts,
     render_losses,
@@ -35,7 +36,7 @@ from dashboard.models.html import (
 )
 from dashboard.pace import CHART_EVERY
 from dashboard.pairs.table import Pair, write_pairs
-from dashboard.recent_answers import record_prompts
+from dashboard.recent_answers import PromptRecord, record_prompts, tabulate_prompts
 from dashboard.server import gateway_url
 from dashboard.source import UnavailableError
 from dashboard.trend import has_trend, make_trend
@@ -92,6 +93,12 @@ def show_model_page() -> None:
         lambda: _table_of(opened, model.id), make_file_name(opened.arena, model.id, "pairs"), "opponents-data"
     )
     _draw_losses(opened, model, method)
+    draw_downloads(
+        lambda: tabulate_prompts(*_list_prompts(opened, model.id)),
+        make_file_name(opened.arena, model.id, "prompts"),
+        "prompts-data",
+        about="Prompts",
+    )
     if (gateway := gateway_url()) is not None:
         with work:  # drawn last: the page does not wait for the gateway
             draw_gallery(gateway, opened.arena, model.id)
@@ -129,7 +136,7 @@ def _draw_figures(opened: OpenArena, model: str, method: str) -> None:
         draw_notice(notices.not_rated(describe_method(method).label))
         return
     if board.rebuilding:
-        draw_notice(notices.rebuilding(describe_method(method).label))
+        draw_notice(notices.rebuilding([describe_method(method).label]))
     note = describe_method(method)
     draw_live("figures", render_model_figures(rating, board, note, table if model in table.model_ids else None))
 
@@ -179,20 +186,25 @@ def _draw_losses(opened: OpenArena, model: Model, method: str) -> None:
     try:
         opponents, rank = _list_opponents(opened, model.id, method)
         answers = opened.source.answers(opened.arena)
-        prompts = opened.source.publication(opened.arena).registered.arena.prompts
+        records, texts = _list_prompts(opened, model.id)
     except UnavailableError:
         return
     losses = list_losses(opponents, rank, _WORST)
-    texts = {prompt.id: prompt.text for prompt in prompts}
-    records = [each for each in record_prompts(answers, model.id) if each.votes >= _LEAST_VOTES]
-    worst = sorted(records, key=lambda record: record.share)[:_WORST]
-    left = render_section("Falls short against", "less than predicted, by 2 standard errors or more") + (
-        render_losses(losses, opened.arena) if losses else render_legend("No model: it wins as often as predicted.")
-    )
+    worst = [each for each in records if each.votes >= _LEAST_VOTES][:_WORST]
+    what, none = describe_losses(opponents)
+    left = render_section("Falls short against", what)
+    left += render_losses(losses, opened.arena) if losses else render_legend(none)
     right = render_section("Weak prompts", f"of the newest {len(answers):,} votes") + (
         render_prompts(worst, texts) if worst else render_legend("Too few votes on any prompt so far.")
     )
     draw_live("losses", f'<div class="kw-panels"><div>{left}</div><div>{right}</div></div>')
+
+
+def _list_prompts(opened: OpenArena, model: str) -> tuple[list[PromptRecord], dict[str, str]]:
+    """Return how a model did on each prompt, the worst first, and the prompts' texts by id."""
+    records = record_prompts(opened.source.answers(opened.arena), model)
+    prompts = opened.source.publication(opened.arena).registered.arena.prompts
+    return sorted(records, key=lambda record: record.share), {prompt.id: prompt.text for prompt in prompts}
 
 
 def _find_rating(opened: OpenArena, model: str, method: str) -> tuple[Board, ModelRating | None]:

@@ -90,9 +90,12 @@ def _draw_ranks(opened: OpenArena, method: str, count: int, lit: tuple[str, ...]
     try:
         start_anew_if_changed(opened)
         history, models = _history_of(opened, method, count, lit)
+        is_rebuilt = opened.source.publication(opened.arena).boards[method].rebuilding
     except UnavailableError as unavailable:
         draw_notice(unavailable.notice)
         return
+    if is_rebuilt:
+        draw_notice(notices.rebuilding([describe_method(method).label]))
     ranks = max(count, 2)
     option = make_bump(history, models, lit or tuple(models)[:_LIT], ranks, palette_now())
     if option is None:

@@ -126,13 +126,13 @@ def audit(store: Path, arena: str | None, output_format: Format) -> None:
     by the propensities of their matchups, votes say what uniformly random matchups would have shown; votes without a
     propensity are left out. Slots are random: each should win half of its pairs.
     """
-    from pipeline.cli.published import choose_arena, find_retractions, open_store
+    from pipeline.cli.published import choose_arena, open_store
     from pipeline.operators.off_policy import check_archive
 
     reader = open_store(store)
     chosen = choose_arena(reader.arenas(), arena)
     registered = reader.publication(chosen).registered
-    retractions = find_retractions(reader)
+    retractions = reader.retractions()
     check = check_archive(
         reader.read_archive(),
         chosen,

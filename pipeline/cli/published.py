@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pipeline.cli.output import fail, misuse
 
 if TYPE_CHECKING:
-    from pipeline.operators.retractions import Retractions
     from pipeline.store.reader import StoreReader
 
 
@@ -53,18 +52,3 @@ def choose_method(published: Iterable[str], asked: str | None) -> str:
     if asked not in ordered:
         misuse(f"no board by the method {asked!r} is published; published are {', '.join(ordered)}")
     return asked
-
-
-def find_retractions(source: StoreReader) -> Retractions:
-    """Return what is retracted after all control events of an archive, or left out by the replay that made it."""
-    from pipeline.contracts.control import decode_control
-    from pipeline.operators.retractions import Retractions
-
-    retractions = Retractions()
-    retractions.leave_out(source.filter())
-    for batch in source.read_archive():
-        for payload in batch["event"].drop_null().to_pylist():
-            event = decode_control(payload)
-            if event.type.startswith(("voters.", "matchups.")):
-                retractions.apply(event)
-    return retractions

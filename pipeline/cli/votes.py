@@ -263,7 +263,6 @@ def export_archive(
     """
     import secrets
 
-    from pipeline.cli.published import find_retractions
     from pipeline.store.reader import StoreReader
     from producers.export import export_votes
 
@@ -272,7 +271,7 @@ def export_archive(
     if file.exists():
         misuse(f"{file} exists: name a new file")
     reader = StoreReader(store)
-    retractions = None if include_retracted else find_retractions(reader)
+    retractions = None if include_retracted else reader.retractions()
     with progress("votes", reader.count_archive()) as advance:
         summary = export_votes(
             reader.read_archive(),

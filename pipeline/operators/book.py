@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 
 from pipeline.contracts.ballot import Ballots
 from pipeline.contracts.control import ControlEvent, decode_control
+from pipeline.contracts.retractions import Retractions
 from pipeline.contracts.vote_filter import VoteFilter
 from pipeline.operators.archive_rows import Repeated, cut_blocks, read_votes, split_events
 from pipeline.operators.arena_state import ArenaState
 from pipeline.operators.entrants import Entrants, find_entrants, rows_by_word, take_ballots
 from pipeline.operators.registry import LiveRegistry
-from pipeline.operators.retractions import Retractions
 
 
 class Book:

@@ -27,6 +27,7 @@ from pipeline.contracts.control import ControlFault
 from pipeline.contracts.log import LogBatch, TopicPartition
 from pipeline.contracts.matchup import Matchup
 from pipeline.contracts.reasons import MAX_RECORD_BYTES, Reason
+from pipeline.contracts.retractions import Retractions
 from pipeline.contracts.store import ARCHIVE_SCHEMA, WINDOW_DTYPE, ArchiveSource, Commit, Store, StoreState
 from pipeline.contracts.vote import REJECT_SCHEMA
 from pipeline.matchmaking.policies import POLICIES
@@ -46,7 +47,6 @@ from pipeline.operators.proposals import (
     request_proposals,
 )
 from pipeline.operators.registry import LiveRegistry
-from pipeline.operators.retractions import Retractions
 from pipeline.operators.window import DEFAULT_CAPACITY, DedupWindow
 from pipeline.rating.pair_counts import PairCounts
 

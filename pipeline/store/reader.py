@@ -20,8 +20,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.contracts.arena import Registry
+from pipeline.contracts.control import decode_control
 from pipeline.contracts.ids import folder_name
 from pipeline.contracts.log import Position, TopicPartition
+from pipeline.contracts.retractions import Retractions
 from pipeline.contracts.snapshot import METHODS, Board, ModelRating, Publication
 from pipeline.contracts.status import Sample
 from pipeline.contracts.store import ARCHIVE_SCHEMA
@@ -112,7 +114,7 @@ class StoreReader:
 
     def filter(self) -> VoteFilter:
         """Return which of the archived votes count on no board, because a replay was asked to leave them out."""
-        return msgspec.json.decode(bytes(self.manifest().filter), type=VoteFilter)
+        return _decode_filter(self.manifest())
 
     def positions(self) -> dict[TopicPartition, Position]:
         """Return the next position of every partition read."""
@@ -317,6 +319,24 @@ class StoreReader:
         batches = list(self.read_archive(after_sequence=max(0, self.manifest().sequence - count)))
         return pa.Table.from_batches(batches, ARCHIVE_SCHEMA)
 
+    def retractions(self) -> Retractions:
+        """Return which archived votes do not count: retracted by an event, or left out by the replay of the store."""
+
+        def read(manifest: Manifest) -> Retractions:
+            files = [
+                str(self.path / file.path) for file in manifest.archive if file.first_sequence <= manifest.sequence
+            ]
+            retractions = Retractions()
+            retractions.leave_out(_decode_filter(manifest))
+            statement = "select event from read_parquet(?) where event is not null and sequence <= ? order by sequence"
+            events = self._query(statement, [files, manifest.sequence])["event"].to_pylist() if files else []
+            for event in map(decode_control, events):
+                if event.type.startswith(("voters.", "matchups.")):
+                    retractions.apply(event)
+            return retractions
+
+        return self.with_manifest(read)
+
     def count_archive(self) -> int:
         """Return how many rows the archive has."""
 
@@ -385,6 +405,10 @@ class StoreReader:
             return [entries[entries["time"] >= manifest.horizon] for entries in found]
 
         yield from self.with_manifest(read)
+
+
+def _decode_filter(manifest: Manifest) -> VoteFilter:
+    return msgspec.json.decode(bytes(manifest.filter), type=VoteFilter)
 
 
 def _dead_since(manifest: Manifest, since: int | None) -> tuple[StoreFile, ...]:

@@ -21,12 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.contracts.log import EventLog
+from pipeline.contracts.retractions import Retractions
 from pipeline.contracts.store import StoreError
 from pipeline.contracts.vote_filter import VoteFilter
 from pipeline.operators.ingest import CheckToken
 from pipeline.operators.publish import Publisher
 from pipeline.operators.rate import Rate, RateSettings
-from pipeline.operators.retractions import Retractions
 from pipeline.store.duck_store import DuckStore
 from pipeline.store.reader import StoreReader
 from pipeline.streaming.elements import ingest_votes

@@ -26,6 +26,5 @@ def test_state_follows_from_heartbeat_and_newest_vote(
     assert (freshness.state, freshness.reason) == (state, reason)
 
 
-def test_ages_are_never_negative() -> None:
-    freshness = judge_freshness(NOW, NOW + 5, NOW + 5)
-    assert (freshness.heartbeat_age, freshness.vote_age) == (0, 0)
+def test_a_vote_is_never_younger_than_now() -> None:
+    assert judge_freshness(NOW, NOW + 5, NOW + 5).vote_age == 0

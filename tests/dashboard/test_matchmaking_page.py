@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from math import comb
 
 import msgspec
 import pyarrow as pa
@@ -18,7 +19,7 @@ from dashboard.matchmaking.proposals import (
 )
 from dashboard.pairs.table import tabulate_pairs
 from dashboard.theme import LIGHT
-from pipeline.contracts.matchup import Matchup, MatchupPrompt
+from pipeline.contracts.matchup import MatchupPrompt
 from pipeline.store.history import PRECISION_SCHEMA
 from tests.dashboard.conftest import OpenPage, html_of
 from tests.dashboard.made_store import MODELS, make_counts, make_matchups
@@ -31,7 +32,7 @@ KNOWN = dict.fromkeys(IDS, 100)
 
 def judge(known: dict[str, int] = KNOWN, **changes: object) -> Proposal:
     matchup = msgspec.structs.replace(make_matchups("a", MODELS, 1)[0], **changes)
-    return judge_proposals([matchup], TABLE, known, NAMES)[0]
+    return judge_proposals([matchup], TABLE, len(MODELS), known, NAMES)[0]
 
 
 def test_doubt_is_the_entropy_of_which_is_stronger() -> None:
@@ -62,7 +63,7 @@ def test_likelihood_is_a_multiple_of_chance() -> None:
 def test_proposals_come_urgent_ones_first_and_are_written_whole() -> None:
     matchups = make_matchups("a", MODELS, 5)
     matchups = (*matchups[:4], msgspec.structs.replace(matchups[4], priority=1))
-    found = judge_proposals(matchups, TABLE, KNOWN, NAMES)
+    found = judge_proposals(matchups, TABLE, len(MODELS), KNOWN, NAMES)
     assert [each.matchup.matchup_id for each in found] == ["m4", "m0", "m1", "m2", "m3"]
     table = tabulate_proposals(found)
     assert table.schema == PROPOSAL_SCHEMA
@@ -72,7 +73,7 @@ def test_proposals_come_urgent_ones_first_and_are_written_whole() -> None:
 def test_who_votes_cannot_read_from_the_page_which_model_is_where() -> None:
     matchups = make_matchups("a", MODELS, 5)
     assert any(list(each.models) != sorted(each.models) for each in matchups)
-    found = judge_proposals(matchups, TABLE, KNOWN, NAMES)
+    found = judge_proposals(matchups, TABLE, len(MODELS), KNOWN, NAMES)
     table = tabulate_proposals(found)
     assert not {"matchup_id", "prompt"} & set(table.column_names)
     assert all(models == sorted(models) for models in table["models"].to_pylist())
@@ -80,8 +81,9 @@ def test_who_votes_cannot_read_from_the_page_which_model_is_where() -> None:
     assert drawn == [name for each in found for name in sorted(NAMES[model] for model in each.matchup.models)]
 
 
-def test_matchup_type_has_the_fields_that_are_written() -> None:
-    assert {"models", "policy", "priority", "commit", "created", "expires"} <= set(Matchup.__struct_fields__)
+def test_likelihood_is_that_of_a_draw_from_the_models_that_are_not_retired() -> None:
+    matchup = msgspec.structs.replace(make_matchups("a", MODELS, 1)[0], propensity=1 / comb(5, 4))
+    assert judge_proposals([matchup], TABLE, 5, KNOWN, NAMES)[0].times_chance == pytest.approx(1)
 
 
 def precision_of(*boards: tuple[int, int, float]) -> pa.Table:
@@ -102,6 +104,9 @@ def test_information_is_what_entropy_falls_by_a_vote() -> None:
 
 def test_information_leaves_out_retractions_and_says_nothing_of_one_board() -> None:
     assert measure_information(precision_of((200, 3, 4.0), (100, 3, 6.0), (150, 3, 5.0))).votes.tolist() == [150]
+    found = measure_information(precision_of((100, 3, 9.0), (900, 3, 1.0), (990, 3, 0.1), (200, 3, 5.0), (210, 3, 4.5)))
+    assert found.votes.tolist() == [210]
+    assert describe_lately(found) == pytest.approx(0.05)
     for none in (precision_of(), precision_of((100, 3, 9.0))):
         assert describe_lately(measure_information(none)) is None
         assert make_information_chart(measure_information(none), LIGHT) is None

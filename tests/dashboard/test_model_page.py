@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dashboard.models.html import list_losses, render_facts
+from dashboard.models.html import describe_losses, list_losses, render_facts
 from dashboard.pairs.table import Pair
 from pipeline.contracts.arena import Model
 from tests.dashboard.conftest import OpenPage, html_of
@@ -65,9 +65,12 @@ def test_losses_are_what_lies_below_the_prediction() -> None:
     opponents = [(ratings[1], pair(1, 9, -3.0)), (ratings[2], pair(5, 5, -1.0)), (ratings[3], pair(1, 9, -4.0))]
     assert [rating.rank for rating, _ in list_losses(opponents, 1, 5)] == [4, 2]
     assert len(list_losses(opponents, 1, 1)) == 1
+    assert "less than predicted" in describe_losses(opponents)[0]
 
 
 def test_losses_without_predictions_are_to_models_ranked_below() -> None:
     ratings = make_publication().boards["posterior"].models
     opponents = [(ratings[0], pair(1, 9, None)), (ratings[5], pair(1, 9, None)), (ratings[6], pair(9, 1, None))]
     assert [rating.rank for rating, _ in list_losses(opponents, 3, 5)] == [6]
+    assert not any("predicted" in words for words in describe_losses(opponents))
+    assert describe_losses([(ratings[0], pair(0, 0, 0.0))]) == ("no votes so far", "It has met no other model so far.")

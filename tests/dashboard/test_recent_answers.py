@@ -5,7 +5,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dashboard.recent_answers import RecentAnswers, choose_answers, compare_with_chance, record_policies, record_prompts
+from dashboard.recent_answers import (
+    RecentAnswers,
+    choose_answers,
+    compare_with_chance,
+    record_policies,
+    record_prompts,
+    tabulate_policies,
+    tabulate_prompts,
+)
 from pipeline.contracts.store import ARCHIVE_SCHEMA
 
 
@@ -40,6 +48,11 @@ def test_prompts_count_pairs_of_the_model_with_ties_and_unranked_ones() -> None:
     assert (pool.prompt, pool.votes, pool.wins, pool.ties, pool.losses) == ("p", 2, 0, 1, 2)
     assert (typed.prompt, typed.votes, typed.wins, typed.share) == (None, 2, 2, 1.0)
     assert record_prompts(found, "nobody") == []
+    written = tabulate_prompts([pool, typed], {"p": "a fox"})
+    assert [list(row.values()) for row in written.to_pylist()] == [
+        ["p", "a fox", 2, 0, 1, 2, pytest.approx(1 / 6)],
+        [None, None, 2, 2, 0, 0, 1.0],
+    ]
 
 
 def test_policies_are_worth_as_many_uniform_votes() -> None:
@@ -51,6 +64,7 @@ def test_policies_are_worth_as_many_uniform_votes() -> None:
     assert (gibbs.policy, gibbs.votes, gibbs.with_propensity) == ("gibbs", 3, 3)
     assert gibbs.effective == pytest.approx(12**2 / 102)
     assert (unknown.policy, unknown.with_propensity, unknown.effective) == (None, 0, 0.0)
+    assert tabulate_policies([gibbs, unknown])["votes"].to_pylist() == [3, 1]
 
 
 def test_likelihood_is_compared_with_chance() -> None:

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 
 from dashboard.notices import no_models
 from dashboard.pace import KEPT
 from dashboard.source import Source, UnavailableError, _Kept
 from pipeline.contracts.snapshot import Publication
+from pipeline.contracts.store import Commit
+from pipeline.contracts.vote_filter import VoteFilter
 from pipeline.store.errors import ReaderError
 from pipeline.store.manifest import Heartbeat, Manifest
 from pipeline.store.reader import StoreReader
 from tests.conftest import wait_until
-from tests.dashboard.made_store import make_publication, make_store, publish
+from tests.dashboard.made_store import MODELS, make_archive, make_publication, make_store, publish, wall_ms
 
 
 class FakeReader:
@@ -48,6 +51,7 @@ class FakeReader:
     precision = StoreReader.precision
     publication_with_counts = StoreReader.publication_with_counts
     recent_votes = StoreReader.recent_votes
+    retractions = StoreReader.retractions
     dead_letters = StoreReader.dead_letters
 
 
@@ -65,6 +69,18 @@ def test_arena_that_was_published_a_moment_ago_is_found(tmp_path: Path) -> None:
         assert list(source.overview().titles) == ["old"]
         publish(store, make_publication("new", commit=2))
         assert list(source.overview(wanted="new").titles) == ["new", "old"]
+
+
+def test_votes_that_do_not_count_are_left_out_of_the_newest(tmp_path: Path) -> None:
+    rows = make_archive("a", MODELS, 6)
+    voters = pa.array(["good", "bad", "good", "bad", "bad", "good"])
+    rows = rows.set_column(rows.schema.get_field_index("voter"), "voter", voters)
+    with make_store(tmp_path / "store", make_publication("a"), archive=rows) as store:
+        assert len(Source(store.path).answers("a")) == 6
+        state = {"filter": msgspec.json.encode(VoteFilter(voters=("bad",)))}
+        store.commit(Commit(number=2, log_time=wall_ms(), sequence=6, positions={}, state=state))
+        store.heartbeat(wall_ms())
+        assert len(Source(store.path).answers("a")) == 3
 
 
 @pytest.mark.parametrize(

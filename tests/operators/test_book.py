@@ -14,6 +14,7 @@ from hypothesis import given, settings
 
 from pipeline.contracts.ballot import Mode, make_ballots
 from pipeline.contracts.control import ControlFault, decode_control
+from pipeline.contracts.retractions import Retractions
 from pipeline.contracts.store import ARCHIVE_SCHEMA
 from pipeline.contracts.vote import Vote
 from pipeline.contracts.vote_filter import VoteFilter
@@ -21,7 +22,6 @@ from pipeline.operators.archive_rows import make_archive_rows
 from pipeline.operators.arena_state import ArenaState
 from pipeline.operators.book import Book
 from pipeline.operators.registry import LiveRegistry
-from pipeline.operators.retractions import Retractions
 from pipeline.rating import elo, ksort_filter
 from pipeline.rating.pair_counts import count_ballots_naive
 from tests.operators.feeding import MODELS, START, Feed, arena_events, make_vote

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -59,6 +60,14 @@ def make_row(sequence: int, commit: int, **changes: Any) -> dict[str, Any]:
         "event": None,
     }
     return row | changes
+
+
+def make_event_row(sequence: int, commit: int, kind: str, **about: Any) -> dict[str, Any]:
+    """Return one archived control event."""
+    event = {"schema": 1, "event_id": f"e{sequence}", "type": kind, "time": START, **about}
+    row = dict.fromkeys(make_row(sequence, commit)) | {"sequence": sequence, "commit": commit, "topic": "control"}
+    row |= {"partition": 0, "offset": sequence, "index": 0, "appended_at": START + sequence}
+    return row | {"event": msgspec.json.encode(event)}
 
 
 def make_rows(first: int, last: int, commit: int) -> pa.RecordBatch:

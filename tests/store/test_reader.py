@@ -4,6 +4,7 @@ import ctypes
 import gc
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ from tests.store.factory import (
     START,
     VOTES,
     FakeClock,
+    make_batch,
     make_board,
     make_commit,
     make_dead,
+    make_event_row,
     make_publication,
+    make_row,
     make_rows,
     make_window,
 )
@@ -170,6 +174,22 @@ def test_recent_votes_are_the_newest_rows(store: DuckStore, reader: StoreReader)
     store.heartbeat(0)
     assert reader.recent_votes(3)["sequence"].to_pylist() == [8, 9, 10]
     assert reader.recent_votes(100).num_rows == 10
+
+
+def test_retractions_are_those_of_all_events_in_their_order(store: DuckStore, reader: StoreReader) -> None:
+    assert not reader.retractions()
+    store.load()
+    store.stage_archive(make_batch([make_row(1, 1), make_event_row(2, 1, "voters.retract", voters=["a", "b"])]))
+    store.commit(make_commit(1, sequence=2))
+    events = [make_event_row(3, 2, "model.retire", arena="text-to-image", model={"id": "m"})]
+    events.append(make_event_row(4, 2, "voters.restore", voters=["a"]))
+    events.append(make_event_row(5, 2, "matchups.retract", arena="text-to-image", matchups=["m1"]))
+    store.stage_archive(make_batch(events))
+    store.commit(replace(make_commit(2, sequence=5), state={"filter": b'{"voters":["c"]}'}))
+    store.heartbeat(0)
+    found = reader.retractions()
+    assert (found.voters, found.matchups) == ({"*": {"b"}}, {"text-to-image": {"m1"}})
+    assert found.left_out == {"c"}
 
 
 def test_file_that_vanished_is_found_by_reading_the_manifest_again(

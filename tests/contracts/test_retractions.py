@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 
 from pipeline.contracts.control import ControlEvent
+from pipeline.contracts.retractions import Retractions
 from pipeline.operators.archive_rows import make_archive_rows
-from pipeline.operators.retractions import Retractions
 from tests.operators.feeding import Feed, make_vote
 
 VOTES = [
