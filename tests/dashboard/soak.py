@@ -20,6 +20,8 @@ from tests.dashboard.made_store import make_publication, make_store, publish
 REFRESH_S: Final = 0.02
 """Asked for between two drawings; machines are slower."""
 _LIMIT_MS: Final = 600_000
+_REST_MS: Final = 300
+"""Without news, before a sample is taken: a page that is being drawn has more in use, now and then."""
 
 # A drawing that changed the board changes its first row, once.
 _COUNT = """
@@ -48,7 +50,10 @@ class Sample:
 def soak(browser: Browser, folder: Path, drawings: int, samples: int, models: int = 12) -> Iterator[Sample]:
     """Watch a board until it has been drawn `drawings` times with other numbers; look `samples` times on the way."""
     named = [Model(id=f"m-{number}", name=f"Model {number}") for number in range(models)]
-    with make_store(folder, make_publication(models=named, votes=1_000)) as store, _publishing(store, named):
+    with (
+        make_store(folder, make_publication(models=named, votes=1_000)) as store,
+        _publishing(store, named) as going_on,
+    ):
         settings = AppSettings(refresh=REFRESH_S)
         with run_dashboard(store.path, settings) as (address, server), browser.new_context() as context:
             page = context.new_page()
@@ -57,7 +62,13 @@ def soak(browser: Browser, folder: Path, drawings: int, samples: int, models: in
             page.evaluate(_COUNT)
             session = context.new_cdp_session(page)
             for sample in range(1, samples + 1):
-                yield _take(page, session, server, round(drawings * sample / samples))
+                page.wait_for_function(
+                    "count => window.drawn >= count", arg=round(drawings * sample / samples), timeout=_LIMIT_MS
+                )
+                going_on.clear()
+                page.wait_for_timeout(_REST_MS)
+                yield _take(page, session, server)
+                going_on.set()
 
 
 def rise(values: Sequence[float]) -> float:
@@ -66,8 +77,7 @@ def rise(values: Sequence[float]) -> float:
     return min(values[-quarter:]) / min(values[-2 * quarter : -quarter]) - 1
 
 
-def _take(page: Page, session: CDPSession, server: int, drawings: int) -> Sample:
-    page.wait_for_function("count => window.drawn >= count", arg=drawings, timeout=_LIMIT_MS)
+def _take(page: Page, session: CDPSession, server: int) -> Sample:
     session.send("HeapProfiler.collectGarbage")
     heap = session.send("Runtime.getHeapUsage")["usedSize"]
     counted = session.send("Memory.getDOMCounters")
@@ -86,20 +96,23 @@ def _resident_mb(process: int) -> float:
 
 
 @contextmanager
-def _publishing(store: DuckStore, models: Sequence[Model]) -> Iterator[None]:
-    """Publish other numbers as often as pages look, while the block runs."""
-    ended = threading.Event()
+def _publishing(store: DuckStore, models: Sequence[Model]) -> Iterator[threading.Event]:
+    """Publish other numbers as often as pages look, while the block runs and the event that it yields is set."""
+    ended, going_on = threading.Event(), threading.Event()
+    going_on.set()
 
     def work() -> None:
         commit = 41
         while not ended.wait(REFRESH_S):
+            going_on.wait()
             publish(store, make_publication(models=models, votes=1_000 + commit, commit=commit))
             commit += 1
 
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        yield
+        yield going_on
     finally:
         ended.set()
+        going_on.set()
         thread.join()
