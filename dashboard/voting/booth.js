@@ -93,7 +93,8 @@ class Booth {
     this.state.undo.push(before);
     Object.assign(this.state, after);
     this.draw();
-    this.say(`Picture ${LETTERS[slot]}: ${this.placeInWords(slot)}.`);
+    const isWhole = after.placed === after.order.length && before.placed < after.placed;
+    this.say(`Picture ${LETTERS[slot]}: ${this.placeInWords(slot)}.${isWhole ? " All have a place: send it, or change it." : ""}`);
   }
 
   /** Gives the next place to a picture: the order by clicks, best first. */
@@ -102,8 +103,7 @@ class Booth {
       const at = s.order.indexOf(slot);
       s.order.splice(at, 1);
       s.order.splice(s.placed, 0, slot);
-      s.tied = s.order.map(() => false);
-      s.placed = s.placed + 1 >= s.order.length - 1 ? s.order.length : s.placed + 1;
+      placeUpTo(s, s.placed + 1);
     });
   }
 
@@ -120,7 +120,7 @@ class Booth {
         if (to < 0 || to >= groups.length) return;
         [groups[at], groups[to]] = [groups[to], groups[at]];
       }
-      setGroups(s, groups);
+      setGroups(s, groups, slot);
     });
   }
 
@@ -130,7 +130,7 @@ class Booth {
       const at = s.order.indexOf(slot);
       if (at > 0) {
         s.tied[at] = !s.tied[at];
-        s.placed = s.order.length;
+        placeUpTo(s, at + 1);
       }
     });
   }
@@ -142,7 +142,7 @@ class Booth {
       const at = groups.findIndex((group) => group.includes(target.slot));
       if (target.where === "on") groups[at].push(slot);
       else groups.splice(target.where === "before" ? at : at + 1, 0, [slot]);
-      setGroups(s, groups);
+      setGroups(s, groups, slot);
     });
   }
 
@@ -152,18 +152,19 @@ class Booth {
       this.cancel();
       this.draw();
       this.say("Taken back.");
-      this.focusFirst();
+      this.focusPrompt();
       return;
     }
     if (!state.undo.length) return;
     Object.assign(state, state.undo.pop());
     this.draw();
     this.say("Taken back.");
-    if (!state.undo.length) this.focusFirst();
+    if (!state.undo.length) this.focusPrompt();
   }
 
-  focusFirst() {
-    this.root.querySelector(".cards .pick, .cards .step:not(:disabled)")?.focus({ preventScroll: true });
+  /** Gives the focus to where all begins, and where Enter does nothing. */
+  focusPrompt() {
+    this.root.querySelector(".prompt")?.focus({ preventScroll: true });
   }
 
   /** Chooses an answer of one click. By mouse or touch it goes after a moment; by keyboard when it is sent. */
@@ -210,6 +211,7 @@ class Booth {
   }
 
   setMode(mode) {
+    this.say(this.state.pending ? "Taken back." : "");
     this.cancel();
     this.state.mode = mode;
     remember("kwise-mode", mode);
@@ -247,7 +249,8 @@ class Booth {
     const isOwn = this.data.own;
     const cards = [0, 1, 2, 3].map(() => make("li", { class: "card", "aria-hidden": "true" }, make("div", { class: "picture ghost" })));
     const text = isOwn ? "Pictures are being made for your prompt. This takes as long as the models take." : "Pictures are being made. They are shown as soon as all are ready.";
-    const box = make("div", {}, make("p", { class: "hint", role: "status" }, text), make("ol", { class: "cards", style: "--count:4" }, ...cards));
+    this.say(text);
+    const box = make("div", {}, make("p", { class: "hint" }, text), make("ol", { class: "cards", style: "--count:4" }, ...cards));
     if (isOwn) box.append(make("div", { class: "actions" }, this.button("Vote on others instead", "other", () => this.next())));
     return box;
   }
@@ -265,7 +268,7 @@ class Booth {
   hint() {
     const { state, data } = this;
     if (data.stage === "done") return this.resultInWords();
-    if (data.trouble && !data.trouble.retry) return "";
+    if (data.trouble) return data.trouble.retry ? "Your vote is kept here, and goes again by itself." : "";
     if (data.stage !== "vote") return data.stage === "leaving" ? "One moment …" : "Sending your vote …";
     if (state.mode === "best") return "Which is best? One click is a vote.";
     if (!state.placed) return "Which is best, which comes next? Click them in order, or drag them; dropped on each other, they tie.";
@@ -376,7 +379,7 @@ class Booth {
     const link = make("a", { href: `model?${new URLSearchParams({ arena: this.data.arena, model: model.model })}`, "data-kw-page": "model" }, model.name ?? model.model);
     box.append(make("b", {}, link));
     if (model.organization) box.append(make("span", { class: "muted" }, model.organization));
-    box.append(make("span", { class: "moved" }, movedInWords(model, this.data)));
+    box.append(make("span", { class: "moved" }, this.movedInWords(model)));
     return box;
   }
 
@@ -488,6 +491,7 @@ class Booth {
 
   resultInWords() {
     const { data } = this;
+    if (this.isSkipped) return "You have passed on this one. These were the models:";
     if (data.reveal?.in_board) return "Your vote is on the board. These were the models:";
     return data.waiting ? "Your vote is in. The board follows in a moment; these were the models:" : "Your vote is in, and the board has not caught up yet. These were the models:";
   }
@@ -497,8 +501,18 @@ class Booth {
     const key = `${state.matchup} ${data.reveal.in_board}`;
     if (state.said === key) return;
     state.said = key;
-    const names = data.reveal.models.map((each) => `${LETTERS[each.slot]} was ${each.name ?? each.model}${data.reveal.in_board ? ", " + movedInWords(each, data) : ""}`);
-    this.say(`${data.reveal.in_board ? "The board has your vote. " : "Your vote is in. "}${names.join("; ")}.`);
+    const isTold = data.reveal.in_board && !this.isSkipped;
+    const names = data.reveal.models.map((each) => `${LETTERS[each.slot]} was ${each.name ?? each.model}${isTold ? ", " + this.movedInWords(each) : ""}`);
+    this.say(`${this.isSkipped ? "Passed. " : isTold ? "The board has your vote. " : "Your vote is in. "}${names.join("; ")}.`);
+  }
+
+  get isSkipped() {
+    return this.state.sent?.mode === "skip";
+  }
+
+  movedInWords(model) {
+    // Who passes moves nothing.
+    return movedInWords(model, this.isSkipped ? { reveal: { in_board: false }, waiting: false } : this.data);
   }
 
   say(text) {
@@ -537,10 +551,19 @@ function groupsOf({ order, tied }) {
   return groups;
 }
 
-function setGroups(state, groups) {
+/** Puts groups in this order. The slot that moved has a place then, and all that lies before it. */
+function setGroups(state, groups, moved) {
+  const placed = new Set([...state.order.slice(0, state.placed), moved]);
   state.order = groups.flat();
   state.tied = groups.flatMap((group) => group.map((_, at) => at > 0));
-  state.placed = state.order.length;
+  placeUpTo(state, state.order.findLastIndex((slot) => placed.has(slot)) + 1);
+}
+
+/** Gives places to the first `count`, and to what ties with them; the last one left has the last place. */
+function placeUpTo(state, count) {
+  state.placed = Math.max(state.placed, count);
+  while (state.tied[state.placed]) state.placed += 1;
+  if (state.placed >= state.order.length - 1) state.placed = state.order.length;
 }
 
 /** Returns ranks by slot; tied pictures share the best of their places. */

@@ -100,10 +100,9 @@ def _draw_own_prompt(booth: Booth, gate: HttpGate) -> None:
 def _ask_for(booth: Booth, gate: HttpGate) -> None:
     """Have made what the reader has typed; refused, it stays there, and what is voted on, too."""
     text = st.session_state[_OWN].strip()
-    if not text:
-        return
     try:
-        booth.ask_for(text, gate, _now())
+        if text:
+            booth.ask_for(text, gate, _now())
     except GateError as error:
         st.session_state[_REFUSED] = error
     else:
