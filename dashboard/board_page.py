@@ -100,6 +100,7 @@ def show_board_page() -> None:
         make_file_name(opened.arena, method, "history"),
         "trend-data",
         lambda: _picture_of(opened.source, opened.arena, method),
+        only_with_picture=True,
     )
 
 

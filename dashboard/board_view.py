@@ -80,11 +80,17 @@ def view_board(publication: Publication, method: str, unit: Unit) -> BoardView:
     board = publication.boards[method]
     models = {model.id: model for model in publication.registered.models}
     rows = tuple(
-        Row(rating, draw_rating(rating, method), models.get(rating.model) or Model(id=rating.model))
+        Row(rating, _draw(rating, board), models.get(rating.model) or Model(id=rating.model))
         for rating in sorted(board.models, key=lambda rating: rating.rank)
     )
     scale = fit_scale((row.drawn for row in rows), at_least=LEAST[unit])
     return BoardView(board, rows, scale, prior=board.votes == 0)
+
+
+def _draw(rating: ModelRating, board: Board) -> Drawn:
+    """Return what is drawn: of a prior no interval, which would say that ratings could be anything at all."""
+    drawn = draw_rating(rating, board.method)
+    return drawn if board.votes else replace(drawn, low=None, high=None)
 
 
 def find_rows(view: BoardView, words: str) -> tuple[Row, ...]:

@@ -67,6 +67,7 @@ def draw_downloads(
     key: str = "download",
     make_picture: Callable[[], Picture | None] = lambda: None,
     about: str = "",
+    only_with_picture: bool = False,
 ) -> None:
     """Draw the buttons for a table, and for the chart that shows it.
 
@@ -82,6 +83,8 @@ def draw_downloads(
         Called again and again; None while there is no chart.
     about
         What is downloaded, where more than one table is above.
+    only_with_picture
+        Whether there are no buttons for the table either while there is no chart.
 
     Where `UnavailableError` or KeyError (a method that is published no more) is raised, there are no buttons.
     """
@@ -90,6 +93,8 @@ def draw_downloads(
         picture = make_picture()
         file = None if wanted is None else _make_file(make_table(), name, wanted)
     except (UnavailableError, KeyError):
+        return
+    if picture is None and only_with_picture:
         return
     data = {"file": file, "picture": None if picture is None else _describe_picture(picture, name), "about": about}
     _buttons()(key=key, data=data, on_wanted_change=partial(_note_wanted, key))

@@ -164,7 +164,12 @@ def _log_panel(status: Status) -> str:
         return -each.lag, each.topic, each.partition
 
     rows = [
-        (f"{each.topic}/{each.partition}", format_count(each.position), format_count(each.end), format_count(each.lag))
+        (
+            f"{each.topic}/{each.partition}",
+            format_count(each.position),
+            format_count(max(each.position, each.end)),  # the end was looked up before the rest was read
+            format_count(each.lag),
+        )
         for each in sorted(status.lag, key=order)[:SHOWN]
     ]
     return title + render_table(columns, rows, "Partitions of the event log")

@@ -95,7 +95,7 @@ def render_queue(queues: Sequence[ArenaQueue] | None) -> str:
     columns = (
         TableColumn("Arena"),
         TableColumn("Proposed", is_number=True),
-        TableColumn("Being made", is_number=True),
+        TableColumn("Being made", is_number=True, wide_only=True),
         TableColumn("Ready", is_number=True),
         TableColumn("Shown", is_number=True, wide_only=True),
         TableColumn("Voters waiting", is_number=True),

@@ -100,15 +100,21 @@ def has_trend(history: pa.Table) -> bool:
     return len(choose_boards(history)[0]) >= 2
 
 
-def choose_boards(history: pa.Table, points: int = POINTS) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return commits, ascending, and log times of the boards to draw: the last of each of `points` spans of time."""
+def choose_boards(
+    history: pa.Table, points: int = POINTS, *, first_too: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return commits, ascending, and log times of the boards to draw: the last of each of `points` spans of time.
+
+    `first_too`: the very first one as well.
+    """
     # Before the first vote there is the prior: no rating, and wider than everything that follows.
     history = history.filter(pc.greater(history["arena_votes"], 0))
     commits, first = np.unique(history["commit"].to_numpy(), return_index=True)
     # A log time is a running maximum; should one not be, the line must not turn back.
     times = np.maximum.accumulate(history["log_time"].to_numpy()[first])
-    last = last_of_spans(times, points)
-    return commits[last], times[last]
+    chosen = last_of_spans(times, points)
+    chosen[:1] |= first_too
+    return commits[chosen], times[chosen]
 
 
 def _columns(

@@ -35,7 +35,7 @@ def render_summary(
         Figure(
             "Open matchups",
             format_count(len(proposals)),
-            f"unanswered; {format_count(settings.open_min)} to {format_count(settings.open_max)} are awaited at a time",
+            f"to vote on; {format_count(settings.open_min)} to {format_count(settings.open_max)} votes are awaited",
         ),
         Figure("Policy", settings.policy, _POLICIES.get(settings.policy, "chosen by the arena")),
         Figure(

@@ -12,8 +12,8 @@ from dashboard.models.made import Made, ask_made
 from dashboard.pace import MADE_EVERY
 
 _TITLE: Final = render_section("Newest work", "voted on, the last shown first")
-_NOTHING: Final = render_legend("Nothing to show: work appears when it was voted on, and nobody has it in a matchup.")
-_AWAY: Final = render_legend("The gateway, which keeps what models made, says nothing of this one.")
+_NOTHING: Final = render_legend("Nothing so far. Work appears once it was voted on, and no voter has it before them.")
+_AWAY: Final = render_legend("The gateway, which keeps what models made, does not answer.")
 _NO_PROMPT: Final = "Made without a prompt"
 
 

@@ -62,7 +62,7 @@ def render_model_figures(rating: ModelRating, board: Board, note: MethodNote, ta
         Figure(
             note.heading,
             format_value(drawn.number, note.unit),
-            "no interval" if interval == ABSENT else f"95 %: {interval}" if board.method != "ksort" else interval,
+            _say_interval(interval, board),
         ),
         Figure(
             "P(best)",
@@ -72,6 +72,12 @@ def render_model_figures(rating: ModelRating, board: Board, note: MethodNote, ta
         Figure("Votes", format_count(rating.votes), format_plural(rating.comparisons, "comparison")),
     ]
     return render_figures(figures) + ("" if table is None else _render_answers(table, rating.model))
+
+
+def _say_interval(interval: str, board: Board) -> str:
+    if not board.votes:
+        return "before the first vote"
+    return "no interval" if interval == ABSENT else f"95 %: {interval}" if board.method != "ksort" else interval
 
 
 def _render_answers(table: PairTable, model: str) -> str:

@@ -86,6 +86,7 @@ def show_model_page() -> None:
             if has_trend(opened.source.history(*history))
             else None
         ),
+        only_with_picture=True,
     )
     work = st.container()
     _draw_opponents(opened, model, method)

@@ -37,7 +37,7 @@ def make_bump(
     ranks
         Ranks that the chart reaches down to.
     """
-    commits, times = choose_boards(history, POINTS)
+    commits, times = choose_boards(history, POINTS - 1, first_too=True)
     if len(commits) < 2:
         return None
     history = history.filter(pc.is_in(history["commit"], pa.array(commits)))

@@ -68,6 +68,7 @@ def show_ranks_page() -> None:
         make_file_name(opened.arena, method, "ranks"),
         "ranks-data",
         lambda: Picture("ranks", f"{opened.title}: ranks over time") if has_trend(_history_of(*asked)[0]) else None,
+        only_with_picture=True,
     )
 
 

@@ -61,7 +61,8 @@ def run_live(world: SimulatedWorld, votes: int | None, rate: float, folder: Path
         else:
             note(f"vote:      {address}/vote")
         note(f"simulated voters vote beside you, {rate:g} a second, until you pause them on the page")
-        note(f"true order: {', '.join(world.truth)}")
+        names = {model.id: model.name or model.id for model in world.catalogue}
+        note(f"true order: {', '.join(names[model] for model in world.truth)}")
         _vote_live(world, votes, rate, log, store, pause, parts, stop)
         note("stopping")
 

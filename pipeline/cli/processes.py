@@ -75,7 +75,10 @@ def require_running(parts: Mapping[str, Part]) -> None:
         if part.log is not None:
             for line in part.log.read_text("utf-8", "replace").splitlines()[-_TOLD_LINES:]:
                 note(line)
-        raise click.ClickException(f"the {what} ended with exit code {part.process.returncode}; its message is above")
+        code = part.process.returncode
+        if code < 0:
+            raise click.ClickException(f"the {what} was killed by {signal.Signals(-code).name}")
+        raise click.ClickException(f"the {what} ended with exit code {code}; its message is above")
 
 
 def wait_for(condition: Callable[[], bool], parts: Mapping[str, Part], stop: threading.Event) -> bool:

@@ -83,7 +83,10 @@ def test_elo_has_no_bar_and_posterior_is_on_the_published_scale() -> None:
 
 
 def test_prior_is_known_by_its_votes() -> None:
-    assert view_board(make_publication(votes=0), "posterior", "points").prior
+    prior = view_board(make_publication(votes=0), "posterior", "points")
+    assert prior.prior
+    assert {(row.drawn.low, row.drawn.high) for row in prior.rows} == {(None, None)}
+    assert prior.scale.high - prior.scale.low < 100
     assert not POSTERIOR.prior
 
 

@@ -234,7 +234,7 @@ def test_clips_and_texts_are_shown_too(open_page: OpenPage, gateway: FakeGateway
     assert "<br>of two lines" in text
 
 
-@pytest.mark.parametrize(("refusal", "said"), [(None, "Nothing to show"), (AWAY, "says nothing of this one")])
+@pytest.mark.parametrize(("refusal", "said"), [(None, "Nothing so far"), (AWAY, "does not answer")])
 def test_page_says_why_there_is_nothing(
     open_page: OpenPage, gateway: FakeGateway, refusal: Exception | None, said: str
 ) -> None:

@@ -102,6 +102,26 @@ def test_link_to_a_model_is_followed_within_the_session_and_back(page: Page, add
     expect(page.locator("tr[data-model]")).to_have_count(2, timeout=30_000)
 
 
+def test_who_comes_back_finds_what_they_looked_for(page: Page, address: str) -> None:
+    page.goto(f"{address}/?method=elo&find=kol")
+    expect(page.locator("tr[data-model]")).to_have_count(1, timeout=30_000)
+    page.get_by_role("link", name="Pairs").click()
+    expect(page.locator(".kw-matrix")).to_be_visible()
+    page.go_back()
+    expect(page.locator("tr[data-model]")).to_have_count(1)
+    expect(page.get_by_label("Find")).to_have_value("kol")
+    assert page.url.endswith("/?method=elo&find=kol&arena=text-to-image")
+
+
+def test_menu_of_a_phone_closes_when_a_page_is_chosen(page: Page, address: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_page(page, address, "board")
+    page.get_by_test_id("stExpandSidebarButton").click()
+    page.get_by_test_id("stSidebarNavLink").filter(has_text="Ranks").click()
+    expect(page.locator("h1")).to_contain_text("Ranks")
+    expect(page.get_by_test_id("stSidebar")).to_be_hidden()
+
+
 def test_filters_are_kept_in_the_address(page: Page, address: str) -> None:
     open_page(page, address, "board")
     page.get_by_role("button", name="Filter").click()

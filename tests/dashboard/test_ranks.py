@@ -38,9 +38,11 @@ def test_only_chosen_models_are_in_colour_and_names_are_no_templates() -> None:
 
 def test_one_board_is_no_line_and_many_are_thinned() -> None:
     assert make_bump(history_of("abc"), NAMES, [], 3, LIGHT) is None
-    option = make_bump(history_of(*["abc"] * 500), NAMES, [], 3, LIGHT)
+    option = make_bump(history_of("bac", *["abc"] * 500), NAMES, [], 3, LIGHT)
     assert option is not None
-    assert len(option["series"][0]["data"]) <= POINTS
+    line = option["series"][0]["data"]
+    assert len(line) <= POINTS
+    assert [rank for _, rank in line[:3]] == [2, 1, 1]  # how it was in the beginning is not thinned out
 
 
 def test_page_draws_the_chosen_number_of_models(open_page: OpenPage) -> None:
