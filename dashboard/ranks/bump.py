@@ -83,7 +83,7 @@ def _make_line(name: str, line: list[list[int | None]], colour: str | None, pale
         "symbolSize": 1 if colour is None else 3,
         "connectNulls": False,
         "lineStyle": {"width": 1.5 if colour is None else 3, "color": colour or palette.muted, "opacity": opacity},
-        "itemStyle": {"color": colour or palette.muted, "opacity": opacity},
+        "itemStyle": {"color": colour or palette.muted, "opacity": 0},  # there to be pointed at
         "emphasis": {"lineStyle": {"width": 3, "opacity": 1}},
         "endLabel": {
             "show": last is not None,
