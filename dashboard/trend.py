@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -20,6 +19,9 @@ MODELS: Final = 5
 """More lines with bands cannot be told apart."""
 POINTS: Final = 160
 """Boards drawn at most: one every few pixels."""
+
+_EARLY: Final = 10
+"""The first of so many parts of the boards is early: its intervals do not stretch the chart."""
 
 _FORMATS: Final = {"points": "%,.0f", "score": "%.2f", "share": "%.1f %%"}
 
@@ -41,13 +43,17 @@ def make_trend(
         return None
     history = history.filter(pc.is_in(history["commit"], pa.array(commits)))
     names = tell_apart(models)
+    early = len(commits) // _EARLY
     series: list[dict[str, Any]] = []
     drawn: list[Drawn] = []
     for place, model in enumerate(models):
         rows = history.filter(pc.equal(history["model"], model))
         index = np.searchsorted(commits, rows["commit"].to_numpy())
         value, low, high = _columns(rows, method, note)
-        drawn += itertools.starmap(Drawn, zip(value, value, low, high, strict=True))
+        drawn += (
+            Drawn(middle, middle, *((None, None) if at < early else (start, end)))
+            for at, middle, start, end in zip(index.tolist(), value, low, high, strict=True)
+        )
         colour = colours[place % len(colours)]
         line = [[int(time), None] for time in times]
         base = [[int(time), None] for time in times]
@@ -70,7 +76,7 @@ def make_trend(
                 "z": 3,
             }
         )
-    # The first intervals are so wide that beside them nothing else could be seen: they may leave the chart.
+    # Early intervals are so wide that beside them nothing else could be seen: they may leave the chart.
     scale = fit_scale(drawn, at_least=LEAST[note.unit] * (100 if note.unit == "share" else 1))
     return {
         "useUTC": True,

@@ -82,3 +82,18 @@ def test_model_that_came_later_begins_later() -> None:
 
 def test_models_of_one_name_are_told_apart() -> None:
     assert tell_apart({"a": "X", "b": "X", "c": "Y"}) == {"a": "X (a)", "b": "X (b)", "c": "Y"}
+
+
+def test_early_intervals_do_not_stretch_the_chart() -> None:
+    history = make_history("posterior", 40, votes=3_000)
+    is_early = pa.compute.less_equal(history["commit"], 4)
+    wide = [
+        pa.compute.if_else(is_early, pa.compute.add(history[name], by), history[name])
+        for name, by in (("rating_low", -5_000.0), ("rating_high", 5_000.0))
+    ]
+    for name, column in zip(("rating_low", "rating_high"), wide, strict=True):
+        history = history.set_column(history.schema.get_field_index(name), name, column)
+    stretched, plain = trend(history), trend(make_history("posterior", 40, votes=3_000))
+    assert stretched is not None
+    assert plain is not None
+    assert stretched["yAxis"] == plain["yAxis"]
