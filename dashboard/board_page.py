@@ -183,7 +183,7 @@ def _draw_comparison(opened: OpenArena, search: Search) -> None:
         return
     boards = [publication.boards[method] for method in opened.methods]
     first = boards[0]
-    if not _tell_state(first, *(board for board in boards[1:] if board.rebuilding)):
+    if not _tell_state(*boards):
         return
     rows = search.find(view_board(publication, first.method, describe_method(first.method).unit))
     if not rows:

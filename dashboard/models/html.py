@@ -77,7 +77,9 @@ def render_model_figures(rating: ModelRating, board: Board, note: MethodNote, ta
 def _say_interval(interval: str, board: Board) -> str:
     if not board.votes:
         return "before the first vote"
-    return "no interval" if interval == ABSENT else f"95 %: {interval}" if board.method != "ksort" else interval
+    if interval == ABSENT:
+        return "no interval"
+    return interval if board.method == "ksort" else f"95 %: {interval}"
 
 
 def _render_answers(table: PairTable, model: str) -> str:
